@@ -1,0 +1,279 @@
+"""The configuration: relayd.toml read into the frozen values of `sections`.
+
+Every mistake is a `ConfigError` of one line that names file, table, key, value and what is allowed. Refuses to
+look at the machine, except for the host's name where none is configured, and to ask whether users, directories
+or addresses exist.
+"""
+
+import difflib
+import os.path
+import re
+import socket
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from relayd.base import names, raw, sections, units
+from relayd.base.mistake import ConfigError, shown_key, shown_value
+from relayd.base.names import is_loopback
+from relayd.base.sections import Config
+
+__all__ = ["Config", "ConfigError", "is_loopback", "load", "warnings"]
+
+T = TypeVar("T")
+
+_PLACE = re.compile(r" - at `\$\.(\w+)(?:\[(\d+)\])?(?:\.(\w+))?`$")
+
+
+def load(
+    path: Path | None, *, spool: Path | None = None, addresses: Sequence[str] = (), port: int | None = None
+) -> Config:
+    """Read a file, or the defaults when `path` is None (then the spool is ./spool); the rest overrides it.
+
+    `addresses` replace the listeners' addresses and keep their ports, `port` replaces all ports, and `spool` is
+    relative to the working directory. Raises ConfigError.
+    """
+    if path is None:
+        reader = _Reader("built-in defaults", {"spool": {"directory": "spool"}})
+        base = Path.cwd()
+    else:
+        reader = _Reader(str(path), _parse(path))
+        base = path.absolute().parent
+    file = reader.convert()
+    listeners = _overridden(reader.listeners(file), addresses, port)
+    config = reader.build(path, file, base, listeners, None if spool is None else _below(Path.cwd(), str(spool)))
+    reader.check(config)
+    return config
+
+
+def warnings(config: Config) -> list[str]:
+    """What works and deserves a second look. Pure."""
+    found = []
+    if not names.is_qualified(config.hostname):
+        found.append(
+            f"hostname {shown_value(config.hostname)} is not a fully qualified name; "
+            "EHLO names this host by its address"
+        )
+    if config.delivery.rank == "latency":
+        found.append("RFC 5321 section 5.1 wants preference first; the configuration ranks by latency only")
+    if names.everyone(config.relay.allow):
+        found.append("this is an open relay: [relay] allow holds every address, and open = true")
+    return found
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        why = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        why = f"not UTF-8 at octet {error.start}"
+    except tomllib.TOMLDecodeError as error:
+        why = f"not TOML: {error}"
+    except (ValueError, RecursionError):
+        # tomllib's own limits: a number of thousands of digits, brackets in brackets in brackets.
+        why = "not TOML that can be read: a number too long or tables nested too deeply"
+    raise ConfigError(f"{path}: {why}")
+
+
+def _overridden(
+    listeners: Sequence[sections.Listener], addresses: Sequence[str], port: int | None
+) -> tuple[sections.Listener, ...]:
+    line = _Reader("command line", {})
+    ports = [each.port for each in listeners]
+    if port is not None:
+        if not 0 <= port <= 65535:
+            raise line.fail("", "port", port, raw.allowed("listener", "port"))
+        ports = [port] * len(listeners)
+    pairs = [(each.address, number) for each, number in zip(listeners, ports, strict=True)]
+    if addresses:
+        checked = [line.value("", "address", address, names.listening) for address in addresses]
+        pairs = [(address, number) for address in checked for number in ports]
+    if addresses or port is not None:
+        # Two listeners that differed only in what was replaced are one now.
+        pairs = list(dict.fromkeys(pairs))
+    return tuple(sections.Listener(*pair) for pair in pairs)
+
+
+class _Reader:
+    """One file's tables, and the form of its error lines."""
+
+    def __init__(self, source: str, tables: dict[str, Any]) -> None:
+        self._source = source
+        self._tables = tables
+
+    def fail(self, table: str, key: str, value: Any, why: str) -> ConfigError:
+        """The error line. `table` comes with its brackets; None is the value of a key that is missing."""
+        place = " ".join(part for part in (table, key) if part)
+        shown = "" if value is None else f" = {shown_value(value)}"
+        return ConfigError(f"{self._source}: {place}{shown}: {why}")
+
+    def value(self, table: str, key: str, written: Any, read: Callable[[Any], T]) -> T:
+        """Read one value; its ValueError becomes the error line."""
+        try:
+            return read(written)
+        except ValueError as error:
+            raise self.fail(table, key, written, str(error)) from None
+
+    def convert(self) -> raw.File:
+        """Check tables, keys, numbers and choices."""
+        self._check_keys("", "", self._tables, raw.File.__struct_fields__)
+        for name, kind in raw.TABLES.items():
+            found = self._tables.get(name)
+            for index, table in enumerate(found if isinstance(found, list) else [found]):
+                if isinstance(table, dict):
+                    self._check_keys(name, self._label(name, index), table, kind.__struct_fields__)
+        try:
+            return msgspec.convert(self._tables, raw.File)
+        except msgspec.ValidationError as error:
+            raise self._explain(str(error)) from None
+
+    def _label(self, table: str, index: int = 0) -> str:
+        if table != "listener":
+            return f"[{table}]"
+        found = self._tables.get(table)
+        number = f" number {index + 1}:" if isinstance(found, list) and len(found) > 1 else ""
+        return f"[[{table}]]{number}"
+
+    def _check_keys(self, name: str, label: str, table: dict[str, Any], known: Sequence[str]) -> None:
+        for key, value in table.items():
+            path = f"{name}.{key}" if name else key
+            if path in raw.NOT_YET or (name, key, value) in raw.VALUES_NOT_YET:
+                why = "this version does not have it yet"
+            elif key in known:
+                continue
+            else:
+                near = difflib.get_close_matches(key, known, 1)
+                why = (
+                    f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known: {', '.join(known)}"
+                )
+            if not name and isinstance(value, dict):
+                raise self.fail(f"[{shown_key(key)}]", "", None, why.replace("key", "table", 1))
+            raise self.fail(label, shown_key(key), value, why)
+
+    def _explain(self, message: str) -> ConfigError:
+        """msgspec says where; the value is fetched from the tables, and `raw` knows what is allowed."""
+        place = _PLACE.search(message)
+        if place is None:
+            return ConfigError(f"{self._source}: {message}")
+        table, index, key = place[1], int(place[2] or 0), place[3] or ""
+        value = self._tables[table]
+        if place[2]:
+            value = value[index]
+        if not key:
+            return self.fail("", table, value, raw.allowed(table, key))
+        return self.fail(self._label(table, index), key, value[key], raw.allowed(table, key))
+
+    def listeners(self, file: raw.File) -> list[sections.Listener]:
+        """Where the file says clients connect."""
+        if not file.listener:
+            raise self.fail("", "listener", [], "write at least one [[listener]], or none for the default")
+        return [
+            sections.Listener(
+                self.value(self._label("listener", index), "address", each.address, names.listening),
+                each.port,
+            )
+            for index, each in enumerate(file.listener)
+        ]
+
+    def build(
+        self,
+        source: Path | None,
+        file: raw.File,
+        base: Path,
+        listeners: tuple[sections.Listener, ...],
+        spool: Path | None,
+    ) -> Config:
+        """The values, not yet checked against each other. Relative paths start at `base`."""
+        process, session, log = file.process, file.session, file.log
+        directory = self.value("[spool]", "directory", file.spool.directory, names.path)
+        spool = spool or _below(base, directory)
+        pid_file = self._optional("[process]", "pid_file", process.pid_file, names.path)
+        log_file = self._optional("[log]", "file", log.file, names.path)
+        maximum = self.value("[session]", "maximum_message", session.maximum_message, units.some_size)
+        free = self._optional("[spool]", "minimum_free", file.spool.minimum_free, units.size)
+        hostname = self._optional("", "hostname", file.hostname, names.hostname)
+        return Config(
+            source=source,
+            hostname=names.own_name(socket.getfqdn()) if hostname is None else hostname,
+            listeners=listeners,
+            process=sections.Process(
+                user=process.user,
+                group=process.group,
+                workers=process.workers,
+                pid_file=spool / "relayd.pid" if pid_file is None else _below(base, pid_file),
+                stop_timeout=self.value("[process]", "stop_timeout", process.stop_timeout, units.duration),
+            ),
+            spool=sections.Spool(directory=spool, minimum_free=max(10**9, 4 * maximum) if free is None else free),
+            relay=sections.Relay(
+                allow=self._entries("[relay]", "allow", file.relay.allow, names.network),
+                open=file.relay.open,
+                postmaster=self._optional("[relay]", "postmaster", file.relay.postmaster, names.mailbox),
+            ),
+            session=sections.Session(
+                timeout=self.value("[session]", "timeout", session.timeout, units.interval),
+                maximum_message=maximum,
+                maximum_recipients=session.maximum_recipients,
+                bare_newline=session.bare_newline,
+                extended=session.extended,
+            ),
+            delivery=self._delivery(file.delivery),
+            routes=self._routes(file.routes),
+            dns=sections.Dns(
+                nameservers=self._entries("[dns]", "nameservers", file.dns.nameservers, names.nameserver),
+                timeout=self.value("[dns]", "timeout", file.dns.timeout, units.interval),
+            ),
+            log=sections.Log(format=log.format, file=None if log_file is None else _below(base, log_file)),
+        )
+
+    def _delivery(self, table: raw.Delivery) -> sections.Delivery:
+        return sections.Delivery(
+            port=table.port,
+            rank=table.rank,
+            private_exchangers=table.private_exchangers,
+            own_addresses=self._entries("[delivery]", "own_addresses", table.own_addresses, names.address),
+            connections_per_destination=table.connections_per_destination,
+            retry=self._entries("[delivery]", "retry", table.retry, units.interval),
+            lifetime=self.value("[delivery]", "lifetime", table.lifetime, units.duration),
+            ip=table.ip,
+            source=self._entries("[delivery]", "source", table.source, names.address),
+            ehlo_name=self._optional("[delivery]", "ehlo_name", table.ehlo_name, names.hostname),
+        )
+
+    def _routes(self, table: dict[str, Any]) -> dict[str, sections.Route]:
+        routes: dict[str, sections.Route] = {}
+        for written, target in table.items():
+            key = shown_key(written)
+            try:
+                route, domain = names.route(target), names.route_key(written)
+            except ValueError as error:
+                raise self.fail("[routes]", key, target, str(error)) from None
+            if domain in routes:
+                raise self.fail("[routes]", key, target, "written twice; capital and small letters are the same")
+            routes[domain] = route
+        return routes
+
+    def _optional(self, table: str, key: str, written: Any, read: Callable[[Any], T]) -> T | None:
+        return None if written is None else self.value(table, key, written, read)
+
+    def _entries(self, table: str, key: str, written: list[Any], read: Callable[[Any], T]) -> tuple[T, ...]:
+        return tuple(
+            self.value(table, f"{key}, entry {number}", entry, read) for number, entry in enumerate(written, 1)
+        )
+
+    def check(self, config: Config) -> None:
+        """Hold the values against each other."""
+        if names.everyone(config.relay.allow) and not config.relay.open:
+            allow = [str(network) for network in config.relay.allow]
+            raise self.fail("[relay]", "allow", allow, "everyone could relay; write open = true if you mean it")
+        if config.relay.postmaster is None and not all(is_loopback(each.address) for each in config.listeners):
+            why = 'required unless all listeners are loopback; write a mailbox, like "ops@example.org"'
+            raise self.fail("[relay]", "postmaster", None, why)
+
+
+def _below(base: Path, path: str) -> Path:
+    # Without `..` but with links as they are: a spool that is a link must be seen as one.
+    return Path(os.path.normpath(base / path))

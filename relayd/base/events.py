@@ -1,0 +1,224 @@
+"""An event: one thing that happened, as a typed record with one name, whoever writes it down.
+
+The names are the interface to whoever reads the log: they are given here and nowhere else. Refuses to know
+files and formats.
+"""
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
+    """What all events share: the message's `id` and the `session` come first, where they exist.
+
+    The order of the fields is that of the line.
+    """
+
+
+class SessionOpened(Event, frozen=True, kw_only=True, tag="session.opened"):
+    """A client connected."""
+
+    session: str
+    client: str
+
+
+class SessionClosed(Event, frozen=True, kw_only=True, tag="session.closed"):
+    """A session ended; `seconds` is how long it was open, `messages` what it left us."""
+
+    session: str
+    client: str
+    messages: int
+    seconds: float
+    reason: str
+
+
+class SessionRefused(Event, frozen=True, kw_only=True, tag="session.refused"):
+    """Clients were turned away at the door, for want of a resource; said once a minute, as in SpoolTrouble."""
+
+    reason: str
+    unsaid: int | None = None
+
+
+class RecipientRefused(Event, frozen=True, kw_only=True, tag="recipient.refused"):
+    """A forward-path that policy did not take."""
+
+    session: str
+    client: str
+    recipient: str
+    reply: str
+
+
+class MessageAccepted(Event, frozen=True, kw_only=True, tag="message.accepted"):
+    """A message is durable and was acknowledged; `size` in octets of mail data, as the client sent it."""
+
+    id: str
+    session: str
+    reverse_path: str
+    recipients: int
+    size: int
+
+
+class MessageRefused(Event, frozen=True, kw_only=True, tag="message.refused"):
+    """Mail data was not taken."""
+
+    session: str
+    reply: str
+
+
+class DeliveryAttempted(Event, frozen=True, kw_only=True, tag="delivery.attempted"):
+    """An exchanger did not come to MAIL; the next one is tried, where there is one."""
+
+    id: str
+    destination: str
+    exchanger: str
+    address: str
+    reply: str
+
+
+class _Delivery(Event, frozen=True, kw_only=True):
+    id: str
+    recipients: str
+    attempt: int
+    reply: str
+    exchanger: str = ""
+    address: str = ""
+    greeting_ms: float | None = None
+    chosen: str = ""
+
+
+class DeliveryDelivered(_Delivery, frozen=True, kw_only=True, tag="delivery.delivered"):
+    """The exchanger took it; `chosen` says why that one, with the runner-up's figure."""
+
+    age_s: float
+
+
+class DeliveryDeferred(_Delivery, frozen=True, kw_only=True, tag="delivery.deferred"):
+    """Not now."""
+
+
+class DeliveryFailed(_Delivery, frozen=True, kw_only=True, tag="delivery.failed"):
+    """Never."""
+
+
+class DeliveryInDoubt(_Delivery, frozen=True, kw_only=True, tag="delivery.in_doubt"):
+    """The connection ended after the final dot; it will be tried again, which may make a second copy."""
+
+
+class DsnQueued(Event, frozen=True, kw_only=True, tag="dsn.queued"):
+    """A notification went into the spool, about the message `about`."""
+
+    id: str = ""
+    about: str
+    recipient: str
+
+
+class DsnOmitted(Event, frozen=True, kw_only=True, tag="dsn.omitted"):
+    """Recipients failed and nobody can be told: the reverse-path is null, and so is what stands in for it."""
+
+    about: str
+    recipients: str
+    reply: str
+
+
+class MessageRemoved(Event, frozen=True, kw_only=True, tag="queue.removed"):
+    """A message left the queue without being delivered to all."""
+
+    id: str
+    reason: str
+
+
+class QueueSetAside(Event, frozen=True, kw_only=True, tag="queue.moved"):
+    """A file that is no sound message of ours was moved to failed/."""
+
+    id: str
+    state: str
+    reason: str
+
+
+class MessageLinked(Event, frozen=True, kw_only=True, tag="queue.linked"):
+    """A message's file has other names too: a copy elsewhere shares its mtime, which is the schedule."""
+
+    id: str
+    state: str
+    links: int
+
+
+class RecoveryDone(Event, frozen=True, kw_only=True, tag="recovery.done"):
+    """What a start found in the spool.
+
+    `waiting` are due now, `scheduled` later, `held` by a person. `swept` drafts were removed, `notices`
+    half-queued notifications finished, `orphans` are journals without a message, `set_aside` went to failed/.
+    """
+
+    waiting: int
+    scheduled: int
+    held: int = 0
+    swept: int = 0
+    notices: int = 0
+    orphans: int = 0
+    set_aside: int = 0
+
+
+class SpoolTrouble(Event, frozen=True, kw_only=True, tag="spool.failed"):
+    """The spool could not be written or read; clients were told so.
+
+    What happens to every client is said once a minute; `unsaid` is how often it happened since.
+    """
+
+    id: str = ""
+    reason: str
+    unsaid: int | None = None
+
+
+class ProcessStarted(Event, frozen=True, kw_only=True, tag="process.started"):
+    """A process of ours begins; `version` is relayd's."""
+
+    role: str
+    version: str
+
+
+class ProcessReady(Event, frozen=True, kw_only=True, tag="process.ready"):
+    """It does its work."""
+
+    role: str
+    detail: str = ""
+
+
+class ProcessDied(Event, frozen=True, kw_only=True, tag="process.died"):
+    """It ended and was not meant to."""
+
+    role: str
+    child: int
+    reason: str
+    restart_in_s: float
+
+
+class ProcessRetired(Event, frozen=True, kw_only=True, tag="process.retired"):
+    """It ended as it was told."""
+
+    role: str
+    child: int
+
+
+class ConfigLoaded(Event, frozen=True, kw_only=True, tag="config.loaded"):
+    """The configuration in force."""
+
+    source: str
+
+
+class ConfigWarning(Event, frozen=True, kw_only=True, tag="config.warning"):
+    """A setting that works and deserves a second look."""
+
+    warning: str
+
+
+class LogDropped(Event, frozen=True, kw_only=True, tag="log.dropped"):
+    """The log could not be written for so long that lines were given up."""
+
+    lines: int
+
+
+class Bug(Event, frozen=True, kw_only=True, tag="bug"):
+    """An exception that nobody expected: a defect of relayd, and please report it."""
+
+    where: str
+    traceback: str

@@ -1,0 +1,106 @@
+"""The log: events as lines, collected during one turn of work and written whole.
+
+A log that cannot be written never stops mail and never waits: 1 MiB of lines is kept in memory, then the oldest
+are dropped, and an event says how many once lines can be written again. Refuses to know what an event means.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from relayd.base.events import Event, LogDropped
+from relayd.base.line import Format, render
+from relayd.base.sink import Sink
+
+_KEPT = 1 << 20
+
+
+class Log:
+    """One process's hand on the log.
+
+    `path` None means the descriptor `fd`. `later` schedules a call after the present turn of work (an event
+    loop's call_soon); without it every event is written at once, which is right for a process with few of them.
+    """
+
+    def __init__(
+        self,
+        format: Format,
+        path: Path | None = None,
+        *,
+        fd: int = 2,
+        later: Callable[[Callable[[], None]], object] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._format = format
+        self._sink = Sink(path, fd)
+        self._later = later
+        self._now = now
+        self._pid = os.getpid()
+        self._is_scheduled = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lines: deque[bytes] = deque()
+        self._size = 0
+        self._dropped = 0
+        # What is being written: whole lines, or the rest of them after a write that took only a part. It is
+        # never dropped, since a line whose beginning is out must get its end.
+        self._block = b""
+
+    def adopt(self, later: Callable[[Callable[[], None]], object] | None) -> None:
+        """Go on with another way of scheduling; in a forked child without the lines that its parent will write."""
+        if os.getpid() != self._pid:
+            self._pid = os.getpid()
+            self._forget()
+        self._later = later
+        self._is_scheduled = False
+
+    def write(self, event: Event) -> None:
+        """Take one event; it is written at the end of this turn."""
+        line = self._render(event)
+        self._lines.append(line)
+        self._size += len(line)
+        while self._size > _KEPT:
+            self._size -= len(self._lines.popleft())
+            self._dropped += 1
+        if self._later is None:
+            self.flush()
+        elif not self._is_scheduled:
+            self._is_scheduled = True
+            self._later(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits; what cannot be written stays for the next time."""
+        self._is_scheduled = False
+        while self._block or self._lines:
+            if not self._block:
+                self._block = self._next_block()
+            try:
+                written = self._sink.write(self._block)
+            except OSError:
+                return
+            self._block = self._block[written:]
+
+    def reopen(self) -> None:
+        """Open the file anew, after logrotate has moved it away; raise OSError, and then the old one stays."""
+        self.flush()
+        self._sink.reopen()
+
+    def _next_block(self) -> bytes:
+        """As many whole lines as are written at once."""
+        block: list[bytes] = []
+        if self._dropped:
+            block.append(self._render(LogDropped(lines=self._dropped)))
+            self._dropped = 0
+        size = sum(map(len, block))
+        while self._lines and (not block or size + len(self._lines[0]) <= self._sink.largest):
+            line = self._lines.popleft()
+            self._size -= len(line)
+            size += len(line)
+            block.append(line)
+        return b"".join(block)
+
+    def _render(self, event: Event) -> bytes:
+        return render(event, self._format, self._now(), self._pid)

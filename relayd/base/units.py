@@ -1,0 +1,67 @@
+"""Units: durations and sizes as people write them. Fails with ValueError, which says what is allowed."""
+
+import re
+
+_NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]+)", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_OCTETS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+# Beyond these a number is a slip of the hand, and clocks and files would refuse it much later.
+_LONGEST = 3650 * 86400.0
+_LARGEST = 10**15
+
+DURATION_FORM = 'write a number and a unit: ms, s, m, h or d, like "5m"'
+SIZE_FORM = 'write a number of octets, or a number and a unit: B, KB, MB, GB, KiB, MiB or GiB, like "50 MB"'
+
+
+def duration(written: object) -> float:
+    """Seconds from a text such as "5m" or "1.5h". A bare number is refused: its unit would be a guess."""
+    match = _NUMBER.fullmatch(written.strip()) if isinstance(written, str) else None
+    if match is None or match[2] not in _SECONDS:
+        raise ValueError(f"not a duration; {DURATION_FORM}")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST:
+        raise ValueError('too long; at most "3650d"')
+    return seconds
+
+
+def interval(written: object) -> float:
+    """Seconds as `duration` reads them, and more than none."""
+    seconds = duration(written)
+    if seconds == 0:
+        raise ValueError('too short; more than "0s"')
+    return seconds
+
+
+def size(written: object) -> int:
+    """Octets from a text such as "50 MB" (MB = 10^6) or from a whole number."""
+    if isinstance(written, int) and not isinstance(written, bool) and written >= 0:
+        octets = written
+    else:
+        match = _NUMBER.fullmatch(written.strip()) if isinstance(written, str) else None
+        if match is None or match[2] not in _OCTETS:
+            raise ValueError(f"not a size; {SIZE_FORM}")
+        octets = int(float(match[1]) * _OCTETS[match[2]])
+    if octets > _LARGEST:
+        raise ValueError('too large; at most "1000000 GB"')
+    return octets
+
+
+def some_size(written: object) -> int:
+    """Octets as `size` reads them, and more than none."""
+    octets = size(written)
+    if octets == 0:
+        raise ValueError("too small; at least 1 octet")
+    return octets
+
+
+def in_words(seconds: float) -> str:
+    """A duration for people: "3s", "5m", "2h 10m", "4d 3h"."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    for unit, smaller, one, part in (("m", "s", 60, 1), ("h", "m", 3600, 60), ("d", "h", 86400, 3600)):
+        if whole < one * (60 if unit == "m" else 24) or unit == "d":
+            rest = whole % one // part
+            return f"{whole // one}{unit}" + (f" {rest}{smaller}" if rest else "")
+    raise AssertionError("every duration has a unit")
