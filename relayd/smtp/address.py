@@ -1,0 +1,113 @@
+"""An address: the mailbox of RFC 5321 section 4.1.2, read by its grammar and written with the least quoting.
+
+Refuses to know where an address leads and who may use it. Fails with `NotAnAddress`, whose text says what
+is wrong; sizes are those of section 4.5.3.1.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+# Section 4.1.2. Labels end at 63 octets (RFC 1035 section 2.3.4), which the grammar leaves to the DNS.
+_ATEXT = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]"
+_DOT_STRING = rf"{_ATEXT}+(?:\.{_ATEXT}+)*"
+_QUOTED = r'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"'
+_SUB_DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = rf"{_SUB_DOMAIN}(?:\.{_SUB_DOMAIN})*"
+
+_dot_string = re.compile(_DOT_STRING, re.ASCII)
+_domain = re.compile(_DOMAIN, re.ASCII)
+_mailbox = re.compile(rf"({_DOT_STRING}|{_QUOTED})@({_DOMAIN}|\[[^\[\]\\\s]+\])", re.ASCII)
+_local_part = re.compile(rf"{_DOT_STRING}|{_QUOTED}", re.ASCII)
+# Section 4.1.1.3 and appendix C: a source route is accepted and its hosts are ignored.
+_source_route = re.compile(rf"@{_DOMAIN}(?:,@{_DOMAIN})*:", re.ASCII)
+_quoted_pair = re.compile(r"\\(.)", re.DOTALL)
+_needs_backslash = re.compile(r'(["\\])')
+
+LOCAL_PART_OCTETS = 64
+DOMAIN_OCTETS = 255
+PATH_OCTETS = 256
+
+
+class NotAnAddress(ValueError):
+    """The text is no address by the grammar of section 4.1.2; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A mailbox: `local` without quoting, `domain` a name or a literal in brackets.
+
+    `domain` is empty only in the reserved forward-path `<postmaster>` (section 4.5.1). The null reverse-path
+    is None wherever one may stand, never an Address.
+    """
+
+    local: str
+    domain: str
+
+    def __str__(self) -> str:
+        local = self.local
+        if not _dot_string.fullmatch(local):
+            local = '"' + _needs_backslash.sub(r"\\\1", local) + '"'
+        return f"{local}@{self.domain}" if self.domain else local
+
+    @property
+    def literal(self) -> IPv4Address | IPv6Address | None:
+        """The IP address of an address literal (section 4.1.3), or None when the domain is a name."""
+        return parse_literal(self.domain) if self.domain.startswith("[") else None
+
+    @property
+    def is_postmaster(self) -> bool:
+        """Whether the local part is the reserved mailbox of section 4.5.1, in any case."""
+        return self.local.lower() == "postmaster"
+
+
+def parse_mailbox(text: str) -> Address:
+    """Read `local@domain`; raise NotAnAddress."""
+    match = _mailbox.fullmatch(text)
+    if match is None:
+        raise NotAnAddress("not of the form local-part@domain")
+    local, domain = match.groups()
+    if local.startswith('"'):
+        local = _quoted_pair.sub(r"\1", local[1:-1])
+    if len(match[1]) > LOCAL_PART_OCTETS:
+        raise NotAnAddress(f"the local part is longer than {LOCAL_PART_OCTETS} octets")
+    if len(domain) > DOMAIN_OCTETS:
+        raise NotAnAddress(f"the domain is longer than {DOMAIN_OCTETS} octets")
+    if domain.startswith("["):
+        parse_literal(domain)
+    return Address(local, domain)
+
+
+def parse_path(text: str) -> Address:
+    """Read a path without its angle brackets: a mailbox, with or without a source route before it."""
+    if len(text) + 2 > PATH_OCTETS:
+        raise NotAnAddress(f"the path is longer than {PATH_OCTETS} octets")
+    if text.startswith("@") and (route := _source_route.match(text)):
+        text = text[route.end() :]
+    return parse_mailbox(text)
+
+
+def parse_literal(text: str) -> IPv4Address | IPv6Address:
+    """Read `[192.0.2.1]` or `[IPv6:2001:db8::1]` (section 4.1.3); raise NotAnAddress."""
+    if not (text.startswith("[") and text.endswith("]")):
+        raise NotAnAddress(f"{text} is not in brackets")
+    tag, inside = text[1:6], text[6:-1]
+    try:
+        if tag.lower() != "ipv6:":
+            return IPv4Address(text[1:-1])
+        # Python takes a zone, as in fe80::1%eth0; the grammar has none, and it would name an interface of ours.
+        if "%" not in inside:
+            return IPv6Address(inside)
+    except ValueError:
+        pass
+    raise NotAnAddress(f"{text} is not an address literal")
+
+
+def is_domain(text: str) -> bool:
+    """Whether the text is a Domain by the grammar: letters, digits, hyphens and dots."""
+    return len(text) <= DOMAIN_OCTETS and _domain.fullmatch(text) is not None
+
+
+def is_local_part(text: str) -> bool:
+    """Whether the text is a local part alone, as VRFY may name a user (section 4.1.1.6)."""
+    return len(text) <= LOCAL_PART_OCTETS and _local_part.fullmatch(text) is not None

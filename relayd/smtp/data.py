@@ -1,0 +1,152 @@
+"""Mail data: transparency, line endings and the end of data (RFC 5321 sections 2.3.8, 4.1.1.4 and 4.5.2).
+
+`Decoder` turns what a client sends after DATA into the message, `Encoder` turns a message into what goes to a
+server. Both work on whole chunks, never line by line, and what they make of an octet does not depend on where
+chunks are cut. CR LF . CR LF is the end and nothing else is: a lone CR, a lone LF and a NUL are found, never
+understood. Neither raises.
+"""
+
+import re
+
+from relayd.smtp.reply import Reply, reply
+
+END = b"\r\n.\r\n"
+# Section 6.3: a loop shows as a large count of Received lines; the usual bound is 100.
+MAXIMUM_HOPS = 100
+
+TOO_LARGE = reply(552, "5.3.4", "Error: message size exceeds the fixed limit")
+TOO_MANY_HOPS = reply(554, "5.4.6", f"Error: too many hops (more than {MAXIMUM_HOPS} Received lines)")
+BARE_CR = reply(550, "5.6.0", "Error: the message has a bare <CR>; lines end with <CR><LF>")
+BARE_LF = reply(550, "5.6.0", "Error: the message has a bare <LF>; lines end with <CR><LF>")
+HAS_NUL = reply(550, "5.6.0", "Error: the message has a NUL octet")
+
+_FAULTS = {b"\r": BARE_CR, b"\n": BARE_LF, b"\0": HAS_NUL}
+_FORBIDDEN = re.compile(rb"\r(?!\n)|\0")
+_FORBIDDEN_OR_BARE_LF = re.compile(rb"\r(?!\n)|\0|(?<!\r)\n")
+_BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+
+
+class Decoder:
+    """The receiving side of one message's data.
+
+    `normalize` turns bare LF into CR LF (for clients that may relay); otherwise a bare LF is a fault. `limit`
+    is in octets of the message as stored. A fault does not end the data: the rest is read and dropped, and
+    `fault` holds the reply for the final dot, which is about the first thing in the message that is wrong.
+    """
+
+    def __init__(self, *, limit: int, normalize: bool) -> None:
+        self._limit = limit
+        self._normalize = normalize
+        # A virtual CR LF before the first line lets one search find both ".CRLF" at the very start and
+        # CR LF . CR LF anywhere later; `_skip` takes it out of the output again.
+        self._held = b"\r\n"
+        self._skip = 2
+        self._hops = _Hops()
+        self.size = 0
+        self.fault: Reply | None = None
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """Give the message's next octets, and what followed the end of data, or None before the end."""
+        if self._held:
+            data = self._held + data
+        end = data.find(END)
+        if end >= 0:
+            return self._decode(data[: end + 2]), data[end + len(END) :]
+        keep = len(data) - _unfinished(data)
+        self._held = data[keep:]
+        return self._decode(data[:keep]), None
+
+    def _decode(self, piece: bytes) -> bytes:
+        if self.fault is not None or not piece:
+            return b""
+        piece = piece.replace(b"\r\n.", b"\r\n")
+        if self._skip:
+            piece = piece[self._skip :]
+            self._skip = 0
+        return self._check(piece)
+
+    def _check(self, piece: bytes) -> bytes:
+        """Find the first thing that is wrong. A held-back CR never ends a piece, so that pairs stay whole."""
+        pairs = piece.count(b"\r\n")
+        found = None
+        if b"\0" in piece or piece.count(b"\r") != pairs or piece.count(b"\n") != pairs:
+            found = (_FORBIDDEN if self._normalize else _FORBIDDEN_OR_BARE_LF).search(piece)
+            if found is not None:
+                piece = piece[: found.start()]
+            if self._normalize:
+                piece = piece.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        fits = piece[: self._limit - self.size]
+        self.size += len(fits)
+        self._hops.pass_by(fits)
+        if self._hops.count > MAXIMUM_HOPS:
+            self.fault = TOO_MANY_HOPS
+        elif len(fits) < len(piece):
+            self.fault = TOO_LARGE
+        elif found is not None:
+            self.fault = _FAULTS[found[0]]
+        return fits if self.fault is None else b""
+
+
+class _Hops:
+    """Counts the Received lines of a message's header while its octets pass by (section 6.3)."""
+
+    _LINE = b"\r\nreceived:"
+
+    def __init__(self) -> None:
+        # Again a virtual CR LF before the first line. What is kept is too short to be counted twice.
+        self._tail = b"\r\n"
+        self._in_header = True
+        self.count = 0
+
+    def pass_by(self, octets: bytes) -> None:
+        if not self._in_header:
+            return
+        header, end, _ = (self._tail + octets).partition(b"\r\n\r\n")
+        self.count += header.lower().count(self._LINE)
+        self._tail = header[1 - len(self._LINE) :]
+        self._in_header = not end
+
+
+class Encoder:
+    """The sending side of one message's data: chunks of the message in, wire octets out.
+
+    A sound message passes unchanged but for its dots. A file that was damaged, or mended by hand, may hold a
+    bare CR or LF or a NUL, which must not be sent (section 2.3.8), since a server may take them for the end of
+    data: a bare one becomes CR LF, a NUL is left out.
+    """
+
+    def __init__(self) -> None:
+        self._begins_line = True
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The wire form of the next chunk, with a dot before each line that begins with one."""
+        chunk = self._held + chunk.replace(b"\0", b"")
+        # Only what follows tells whether a CR at the end is half of a line's end.
+        self._held = b"\r" if chunk.endswith(b"\r") else b""
+        return self._encode(chunk.removesuffix(b"\r"))
+
+    def finish(self) -> bytes:
+        """The end of data, after a CR LF where the message lacks its last one (section 4.1.1.4)."""
+        rest = self._encode(self._held)
+        return rest + (b".\r\n" if self._begins_line else END)
+
+    def _encode(self, octets: bytes) -> bytes:
+        pairs = octets.count(b"\r\n")
+        if octets.count(b"\r") != pairs or octets.count(b"\n") != pairs:
+            octets = _BARE_LINE_END.sub(b"\r\n", octets)
+        if not octets:
+            return b""
+        wire = octets.replace(b"\r\n.", b"\r\n..")
+        if self._begins_line and wire.startswith(b"."):
+            wire = b"." + wire
+        self._begins_line = wire.endswith(b"\r\n")
+        return wire
+
+
+def _unfinished(data: bytes) -> int:
+    """How many octets at the end could be the beginning of the end of data: 0 to 4."""
+    for length in range(min(len(END) - 1, len(data)), 0, -1):
+        if END.startswith(data[-length:]):
+            return length
+    return 0

@@ -1,0 +1,181 @@
+"""The relay under test: the real command in a folder of its own, from start to stop.
+
+It is driven as an operator drives it, through `python -m relayd`; nothing here imports relayd. As root the relay
+runs as nobody. A wait that takes too long raises TimeoutError with the log; what was started is ended, by pid.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+USER = "nobody" if os.geteuid() == 0 else ""
+
+_STEP = 0.02
+_COMMAND_SECONDS = 60.0
+_WAIT_SECONDS = 30.0
+
+
+class Relay:
+    """One configuration and its spool; `port` is set while it runs."""
+
+    def __init__(self, folder: Path, settings: str) -> None:
+        self.folder = folder
+        self.config = folder / "relayd.toml"
+        self.spool = folder / "spool"
+        self.log_file = folder / "spool" / "relayd.log"
+        self.config.write_text(settings)
+        self.port = 0
+        self.seen: dict[int, psutil.Process] = {}
+
+    def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `relayd WORDS -c CONFIG` to its end."""
+        return subprocess.run(
+            [sys.executable, "-I", "-m", "relayd", *words, "-c", str(self.config)],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            env={**os.environ, **environment},
+        )
+
+    def start(self, *words: str, **environment: str) -> None:
+        """Start it; AssertionError with what it said when it does not."""
+        started = self.command("start", *words, **environment)
+        assert started.returncode == 0, f"{started.stdout}{started.stderr}{self.log_text()}"
+        self.port = int(self.status()["listening"][0].rpartition(":")[2])
+        self.pids()
+
+    def stop(self) -> None:
+        """Stop it; AssertionError when it does not."""
+        stopped = self.command("stop")
+        assert stopped.returncode == 0, f"{stopped.stdout}{stopped.stderr}{self.log_text()}"
+
+    def status(self) -> dict[str, Any]:
+        """What `status --json` says; AssertionError when it does not run."""
+        said = self.command("status", "--json")
+        assert said.returncode == 0, said.stderr
+        found: dict[str, Any] = json.loads(said.stdout)
+        return found
+
+    def queue(self) -> list[dict[str, Any]]:
+        """What `queue list --json` says."""
+        said = self.command("queue", "list", "--json")
+        assert said.returncode == 0, said.stderr
+        found: list[dict[str, Any]] = json.loads(said.stdout)
+        return found
+
+    def pids(self, role: str = "") -> list[int]:
+        """The pids of the processes whose role begins so."""
+        found = {each["pid"]: each["role"] for each in self.status()["processes"] if each["pid"]}
+        for pid in found:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self.seen.setdefault(pid, psutil.Process(pid))
+        return [pid for pid, name in found.items() if name.startswith(role)]
+
+    def processes(self) -> list[psutil.Process]:
+        """All processes, while it runs."""
+        return [psutil.Process(pid) for pid in self.pids()]
+
+    def kill(self, role: str) -> None:
+        """SIGKILL to the processes whose role begins so."""
+        for pid in self.pids(role):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def log_text(self) -> str:
+        """The whole log."""
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        """The log's records, all or those of one event."""
+        # The last line may still be on its way.
+        lines = self.log_text().split("\n")[:-1]
+        records = [json.loads(line) for line in lines if line.startswith("{")]
+        return [record for record in records if not name or record["event"] == name]
+
+    def wait_for_events(self, name: str, count: int = 1, timeout: float = _WAIT_SECONDS) -> list[dict[str, Any]]:
+        """The records of an event, once there are so many."""
+        self.wait(lambda: len(self.events(name)) >= count, f"{count} of {name}", timeout)
+        return self.events(name)
+
+    def files(self, *states: str) -> list[Path]:
+        """The files in these folders of the spool."""
+        return [path for state in states for path in sorted((self.spool / state).iterdir())]
+
+    def wait_until_empty(self, timeout: float = _WAIT_SECONDS) -> None:
+        """Wait until no message and no journal is left in the spool."""
+        self.wait(lambda: not self.files("tmp", "new", "cur", "journal"), "an empty spool", timeout)
+
+    def wait(self, is_so: Callable[[], bool], what: str, timeout: float = _WAIT_SECONDS) -> None:
+        """Look again and again until it is so."""
+        deadline = time.monotonic() + timeout
+        while not is_so():
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"no {what} within {timeout} s; the log:\n{self.log_text()[-5000:]}")
+            time.sleep(_STEP)
+
+
+@contextmanager
+def relay(settings: str = "", **sections: str) -> Iterator[Relay]:
+    """A relay that is not started yet, ended and taken away afterwards.
+
+    `settings` come first in the file; `sections` are the lines of the tables "process", "delivery" and so on,
+    added to what every test needs: a free loopback port, two workers, a JSON log.
+    """
+    lines: dict[str, str] = {"process": "workers = 2", "spool": "minimum_free = 0", "log": 'format = "json"'}
+    if USER:
+        lines["process"] += f'\nuser = "{USER}"'
+    for name, text in sections.items():
+        lines[name] = f"{lines.get(name, '')}\n{text}"
+    if "[[listener]]" not in settings:
+        settings += '\n[[listener]]\naddress = "127.0.0.1"\nport = 0\n'
+    lines["spool"] += '\ndirectory = "spool"'
+    text = 'hostname = "relay.example.org"\n' + settings
+    text += "".join(f"[{name}]\n{body}\n" for name, body in lines.items())
+    # Not pytest's own folder, which only its owner may enter.
+    folder = Path(tempfile.mkdtemp(prefix="relayd-test-"))
+    folder.chmod(0o755)
+    try:
+        made = Relay(folder, text)
+        made.spool.mkdir()
+        if USER:
+            shutil.chown(made.spool, USER)
+        try:
+            yield made
+        finally:
+            end(made)
+    finally:
+        shutil.rmtree(folder)
+
+
+def end(running: Relay) -> None:
+    """Stop it, and kill what a test has left."""
+    if running.command("status").returncode == 0:
+        running.pids()
+        running.command("stop")
+    for process in running.seen.values():
+        # psutil tells a process from another one that has its pid now.
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+            process.wait(5)
+
+
+def is_there(process: psutil.Process) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
