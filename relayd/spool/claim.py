@@ -1,0 +1,61 @@
+"""A claim: one message in the hands of the delivery process, and how far the settling of its attempt has come.
+
+What is done is remembered here, so that an attempt whose settling failed goes on where it stopped. Refuses to
+know files.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from relayd.spool.journal import Journal
+from relayd.spool.layout import name_of
+from relayd.spool.outcome import Entry, Outcome
+
+
+@dataclass(slots=True)
+class Claim:
+    """`state` is the folder that it was taken from, `size` the file's, `offset` where in it the mail data begins.
+
+    `open` are the recipients without a final outcome, `owed` failures of attempts before that nobody was told of.
+    """
+
+    id: str
+    token: int
+    state: str
+    size: int
+    due: float
+    offset: int
+    mail_data: bytes | None
+    journal: Journal
+    open: set[int]
+    owed: tuple[Outcome, ...]
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    # Journal lines and ledger lines to be written; what was written is taken out.
+    unsaved: list[Entry] = field(default_factory=list)
+    unentered: list[Outcome] = field(default_factory=list)
+    is_scheduled: bool = False
+    # Notifications by attempt, as they come from tmp/ (prepared) to new/ (visible) and to the medium.
+    prepared: dict[int, tuple[str, int]] = field(default_factory=dict)
+    is_told: bool = False
+    visible: set[int] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """The message's file name."""
+        return name_of(self.id, self.size)
+
+    @property
+    def failures(self) -> list[Outcome]:
+        """Failures that the originator is owed word of."""
+        return [*self.owed, *(outcome for outcome in self.outcomes if outcome.kind.is_failure)]
+
+    def take(self, outcomes: Iterable[Outcome]) -> None:
+        """Note outcomes; one that was noted before is not noted again."""
+        for outcome in outcomes:
+            if outcome not in self.outcomes:
+                self.outcomes.append(outcome)
+                self.unsaved.append(outcome)
+                self.unentered.append(outcome)
+                if outcome.kind.is_final:
+                    self.open.difference_update(outcome.recipients)

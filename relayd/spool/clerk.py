@@ -1,0 +1,73 @@
+"""A clerk: one thread that does the spool's waiting, so that an event loop need not.
+
+While it works on a group, the next group forms by itself: that is what makes one fsync of a folder serve many
+messages. A clerk does what it is handed in order; it decides nothing. When the work raises, the future of
+each item of the group gets the exception.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Clerk(Generic[T, R]):
+    """Hands groups of items to `work`, which gives one result for each item."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, name: str, work: Callable[[Sequence[T]], Sequence[R]]
+    ) -> None:
+        self._loop = loop
+        self._work = work
+        self._items: list[tuple[T, Callable[[R | Exception], None]]] = []
+        self._wake = threading.Condition()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, item: T, done: Callable[[R | Exception], None]) -> None:
+        """Hand in one item; `done` is called on the event loop with its result or what went wrong."""
+        with self._wake:
+            self._items.append((item, done))
+            self._wake.notify()
+
+    def close(self) -> None:
+        """End after what was handed in; waits for it."""
+        with self._wake:
+            self._is_closed = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._items and not self._is_closed:
+                    self._wake.wait()
+                group, self._items = self._items, []
+            if not group:
+                return
+            results: Sequence[R | Exception]
+            try:
+                results = self._work([item for item, _ in group])
+            except Exception as error:
+                results = [error] * len(group)
+            if len(results) != len(group):
+                results = [RuntimeError(f"{len(results)} results for {len(group)} items")] * len(group)
+            try:
+                self._loop.call_soon_threadsafe(self._report, group, results)
+            except RuntimeError:
+                # The loop has ended before a disk that hangs: nobody waits for it any more.
+                return
+
+    def _report(
+        self, group: Sequence[tuple[T, Callable[[R | Exception], None]]], results: Sequence[R | Exception]
+    ) -> None:
+        for (_, done), result in zip(group, results, strict=True):
+            try:
+                done(result)
+            except Exception as error:
+                # The others wait for theirs.
+                self._loop.call_exception_handler({"message": f"{self._thread.name}: report", "exception": error})

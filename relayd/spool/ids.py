@@ -1,0 +1,61 @@
+"""An ID: 17 lower-case characters that name a message and sort by its arrival.
+
+Eleven characters are microseconds since 1970, six are random and drawn once for each process. Time never goes
+back: a process gives max(now, last + 1), so that no ID comes twice and a rename never replaces a message.
+"""
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Callable
+
+# Crockford's base 32 in ASCII order (no i, l, o, u), so that IDs sort as their numbers do.
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_TIME_DIGITS = 11
+_RANDOM_DIGITS = 6
+LENGTH = _TIME_DIGITS + _RANDOM_DIGITS
+_FORM = re.compile(f"[{_DIGITS}]{{{LENGTH}}}")
+
+
+class Ids:
+    """The source of one process's IDs; make it after the fork."""
+
+    def __init__(
+        self, now: Callable[[], int] = time.time_ns, draw: Callable[[int], int] = secrets.randbelow
+    ) -> None:
+        self._now = now
+        self._last = 0
+        self._suffix = _base32(draw(32**_RANDOM_DIGITS), _RANDOM_DIGITS)
+
+    def next(self) -> str:
+        """An ID that this process has not given before."""
+        self._last = max(self._now() // 1000, self._last + 1)
+        return _base32(self._last, _TIME_DIGITS) + self._suffix
+
+
+def derived(message_id: str, attempt: int) -> str:
+    """The ID of the notification that a message's attempt causes: always the same, so that it exists once."""
+    digest = hashlib.blake2b(f"{message_id} {attempt}".encode(), digest_size=8).digest()
+    return message_id[:_TIME_DIGITS] + _base32(int.from_bytes(digest) % 32**_RANDOM_DIGITS, _RANDOM_DIGITS)
+
+
+def is_id(text: str) -> bool:
+    """Whether the text has the form of an ID."""
+    return _FORM.fullmatch(text) is not None
+
+
+def arrival(message_id: str) -> float:
+    """When the message of this ID came, in seconds since 1970."""
+    microseconds = 0
+    for digit in message_id[:_TIME_DIGITS]:
+        microseconds = microseconds * 32 + _DIGITS.index(digit)
+    return microseconds / 1e6
+
+
+def _base32(number: int, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, 32)
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))

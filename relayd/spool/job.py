@@ -1,0 +1,64 @@
+"""A job: a claimed message; and beside it the values in which its attempt is settled, and what a start found."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from relayd.spool.envelope import Envelope
+from relayd.spool.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed message: `open` are the recipients to try, `owed` failures whose notification is missing.
+
+    `attempt` counts from 1; `size` is the mail data in octets. `token` tells this claim from any other.
+    """
+
+    id: str
+    token: int
+    envelope: Envelope
+    open: tuple[int, ...]
+    attempt: int
+    size: int
+    owed: tuple[Outcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notification to be queued: about the failures of `attempt`."""
+
+    attempt: int
+    envelope: Envelope
+    mail_data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How an attempt ended: outcomes not yet recorded, the instant of the next attempt, and what is owed.
+
+    A failure of this attempt, or one that the job owes, without a notice of its attempt is one that nobody is to
+    be told of.
+    """
+
+    job: Job
+    outcomes: tuple[Outcome, ...]
+    next: datetime
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What a start found.
+
+    `waiting` are due now, `scheduled` later, `held` set aside by a person. `swept` drafts of processes that are
+    gone were removed, `notices` half-queued notifications were finished, `orphans` are journals whose message is
+    gone, and so many files were `set_aside` in failed/.
+    """
+
+    waiting: int
+    scheduled: int
+    held: int
+    swept: int
+    notices: int
+    orphans: int
+    set_aside: int

@@ -1,0 +1,113 @@
+"""An outcome: what one attempt came to for some of a message's recipients, and the fold of all of them.
+
+Outcomes are the lines of a message's journal. A recipient is open until an outcome that is final names it,
+whatever comes after; this module computes that and touches no file.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from relayd.smtp.reply import Reply
+from relayd.spool.errors import NotSound
+
+
+class Kind(StrEnum):
+    """What an outcome means for its recipients."""
+
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the recipient is done with: it has the mail, or will never get it."""
+        return self in (Kind.DELIVERED, Kind.FAILED, Kind.EXPIRED)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the originator is owed a notification (section 6.1)."""
+        return self in (Kind.FAILED, Kind.EXPIRED)
+
+
+# A journal that somebody has edited must not bring a naive instant or an attempt before the first into arithmetic.
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Attempt = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+Index = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`recipients` are indexes into the envelope. `exchanger` and `address` say whose reply it is.
+
+    `at` is UTC; `greeting_s` is the time from connect() to the greeting in seconds, None without a connection.
+    """
+
+    at: Instant
+    recipients: tuple[Index, ...]
+    kind: Kind
+    reply: Reply
+    attempt: Attempt
+    exchanger: str = ""
+    address: str = ""
+    greeting_s: float | None = None
+
+
+class Notified(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="notified"):
+    """The failures of `attempt` are told: their notification is in the spool under `message`, or none is owed."""
+
+    at: Instant
+    attempt: Attempt
+    message: str = ""
+
+
+class Scheduled(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="scheduled"):
+    """When the next attempt is meant to be; for people, since the file's mtime is the schedule."""
+
+    at: Instant
+    attempt: Attempt
+    next: Instant
+
+
+Entry = Outcome | Notified | Scheduled
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a journal says of a message: who is still open, what was last said, which failures are untold."""
+
+    open: tuple[int, ...]
+    attempts: int
+    last: dict[int, Outcome]
+    owed: tuple[Outcome, ...]
+    next: datetime | None
+
+
+def fold(recipients: int, entries: Iterable[Entry]) -> State:
+    """The state of a message of so many recipients after these entries, oldest first; raises NotSound."""
+    last: dict[int, Outcome] = {}
+    done: set[int] = set()
+    failures: list[Outcome] = []
+    told: set[int] = set()
+    attempts = 0
+    following: datetime | None = None
+    for entry in entries:
+        if isinstance(entry, Outcome):
+            if entry.recipients and max(entry.recipients) >= recipients:
+                raise NotSound(f"its journal knows recipient {max(entry.recipients)}, its envelope {recipients}")
+            attempts = max(attempts, entry.attempt)
+            last.update(dict.fromkeys(entry.recipients, entry))
+            if entry.kind.is_final:
+                done.update(entry.recipients)
+            if entry.kind.is_failure:
+                failures.append(entry)
+        elif isinstance(entry, Notified):
+            told.add(entry.attempt)
+        else:
+            following = entry.next
+    still_open = tuple(index for index in range(recipients) if index not in done)
+    owed = tuple(failure for failure in failures if failure.attempt not in told)
+    return State(still_open, attempts, last, owed, following)

@@ -1,0 +1,295 @@
+"""The queue: the delivery process's side of the maildir spool, from the claim of a message to its end.
+
+A message is claimed by its ID, not its path: people may move files by hand at any time. Where messages are and
+when they are due is `watch`'s to know, what an attempt comes to `settle`'s, and what a crash left `recovery`'s.
+
+Synchronous and for one thread, but for `cached`, `read` and `reserve`. Refuses to know exchangers. Raises
+SpoolError; what is not a sound message of ours goes to failed/ with the reason in the log, and what the disk
+refuses now is tried again later.
+"""
+
+import errno
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from relayd.base import events
+from relayd.spool.aside import Aside
+from relayd.spool.claim import Claim
+from relayd.spool.disk import Disk
+from relayd.spool.errors import LeaseLost, NotSound, SpoolFull
+from relayd.spool.job import Job, Recovery, Settlement
+from relayd.spool.journal import Journal
+from relayd.spool.layout import STATES, Layout, name_of, parse_name
+from relayd.spool.ledger import Ledger
+from relayd.spool.message import mail_data, open_message
+from relayd.spool.outcome import Outcome, fold
+from relayd.spool.recovery import Sweep, end_orphans, held, sync_folders
+from relayd.spool.reserve import Reserve
+from relayd.spool.schedule import NOW, Place, Schedule
+from relayd.spool.settle import Settling
+from relayd.spool.tidy import Tidying
+from relayd.spool.troubles import Troubles
+from relayd.spool.watch import Watch
+
+# What is read of a message when it is claimed: small ones whole, of large ones the head.
+_FIRST_READ = 65_536
+# Mail data kept in memory between claim and sending, for all jobs together.
+_CACHE = 32 << 20
+
+# Errors that are about this process or this host rather than about the file; all taking waits for so long.
+_OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_STALL_SECONDS = 1.0
+# A message that the disk does not give is asked for again after so long.
+_TRY_AGAIN_SECONDS = 60.0
+# A file whose mtime is further ahead than this was touched since it was scheduled.
+_SLACK_SECONDS = 1.0
+# What a process wrote so shortly before this one began may not be on the medium yet, if it was killed.
+_DOUBTFUL_SECONDS = 300.0
+
+_OPENING = "open messages"
+
+
+class Queue:
+    """All messages of one spool, for the one process that holds its delivery lock.
+
+    `longest` is the longest time in seconds between two attempts: no message is scheduled further ahead.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        report: Callable[[events.Event], None],
+        *,
+        longest: float,
+        disk: Disk | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._layout = layout
+        self._report = report
+        self._disk = disk = disk or Disk()
+        self._now = now
+        self._began = now().timestamp()
+        self._claims: dict[str, Claim] = {}
+        self._reserved: set[str] = set()
+        self._cached = 0
+        self._token = 0
+        self._stalled_until = 0.0
+        self._troubles = Troubles(report)
+        self._ledger = Ledger(layout, disk)
+        self._reserve = Reserve(layout, disk)
+        self._tidying = Tidying(layout, disk, self._ledger, self._troubles)
+        self._aside = Aside(layout, disk, report, self._troubles, self._tidying.moved)
+        self._schedule = Schedule()
+        self._watch = Watch(layout, disk, self._schedule, self._claims, self._aside, self._troubles, longest, now)
+        self._sweep = Sweep(layout, disk, self._ledger, self._aside, self._troubles)
+        self._settling = Settling(layout, disk, self._ledger, self._reserve, self._tidying, self._troubles, now)
+
+    # Finding work.
+
+    def recover(self) -> Recovery:
+        """Begin: finish what a crash left half done. Raises OSError and WrongSpool."""
+        self._layout.check_use(disk=self._disk)
+        notices = self._sweep.notifications(self._now())
+        swept = self._sweep.drafts()
+        sync_folders(self._layout, self._disk)
+        elsewhere = held(self._layout, self._disk)
+        self._watch.read("cur")
+        self._watch.read("new")
+        for message_id, state in elsewhere.items():
+            place = self._schedule.get(message_id)
+            if place is not None:
+                self._schedule.forget(message_id)
+                name = name_of(place.id, place.size)
+                self._aside.put(place.state, name, f"{state}/ has a message of its ID, which counts")
+        orphans = end_orphans(self._layout, self._disk, self._tidying, {*self._schedule, *elsewhere})
+        self._reserve.fill()
+        return Recovery(
+            waiting=self._schedule.count("new"),
+            scheduled=self._schedule.count("cur"),
+            held=sum(state == "hold" for state in elsewhere.values()),
+            swept=swept,
+            notices=notices,
+            orphans=orphans,
+            set_aside=self._aside.count,
+        )
+
+    def hear(self, names: Iterable[str]) -> None:
+        """Take note of messages that a worker says it has put into new/."""
+        for name in names:
+            if parse_name(name) is not None:
+                self._watch.note("new", name)
+
+    def scan(self, state: Literal["new", "cur"]) -> None:
+        """Look into new/ or cur/ for what no hint told of: the truth, where hints are only haste."""
+        self._watch.scan(state)
+        if state == "cur" and self._watch.look_again():
+            try:
+                self._sweep.drafts()
+                self._troubles.over("read tmp/")
+            except OSError as error:
+                self._troubles.met("read tmp/", error.strerror or str(error))
+
+    def next_due(self) -> float | None:
+        """When something may be taken (seconds since 1970, 0.0 for now), or None."""
+        due = self._schedule.next_due()
+        return due if due is None else max(due, self._stalled_until)
+
+    @property
+    def waiting(self) -> int:
+        """Messages known, due or not, beside those claimed."""
+        return len(self._schedule)
+
+    def take(self, limit: int, now: float) -> list[Job]:
+        """Claim up to so many messages that are due at `now` (seconds since 1970)."""
+        jobs: list[Job] = []
+        if now < self._stalled_until:
+            return jobs
+        self._stalled_until = 0.0
+        while len(jobs) < limit and (place := self._schedule.pop(now)) is not None:
+            try:
+                job = self._claim(place, now)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                if error.errno in _OUR_OWN:
+                    self._troubles.met(_OPENING, reason)
+                    self._schedule.put(place)
+                    self._stalled_until = now + _STALL_SECONDS
+                    break
+                self._troubles.met(f"open {place.id}", reason, place.id)
+                self._schedule.put(place._replace(due=now + _TRY_AGAIN_SECONDS))
+                continue
+            if job is not None:
+                jobs.append(job)
+        return jobs
+
+    def _claim(self, place: Place, now: float) -> Job | None:
+        """The job of a place, or None when there is nothing to do there (now); raise OSError."""
+        name = name_of(place.id, place.size)
+        path = self._layout.message(place.state, name)
+        journal = Journal(self._disk, self._layout, place.id)
+        try:
+            message = open_message(self._disk, path, place.size, _FIRST_READ)
+            if place.state == "cur" and message.mtime > now + _SLACK_SECONDS:
+                self._schedule.put(place._replace(due=self._watch.due(path, message.mtime)))
+                return None
+            if not self._watch.is_first(place):
+                return None
+            held_so_far = fold(len(message.envelope.recipients), journal.read(self._is_doubtful))
+        except FileNotFoundError:
+            # Moved by hand since it was seen; a scan finds it where it is.
+            return None
+        except NotSound as error:
+            self._aside.put(place.state, name, str(error))
+            return None
+        self._troubles.over(_OPENING)
+        self._troubles.over(f"open {place.id}")
+        if message.links > 1:
+            self._report(events.MessageLinked(id=place.id, state=place.state, links=message.links))
+        content = message.mail_data if self._cached < _CACHE else None
+        self._cached += len(content or b"")
+        self._token += 1
+        self._claims[place.id] = Claim(
+            id=place.id,
+            token=self._token,
+            state=place.state,
+            size=place.size,
+            due=place.due,
+            offset=message.offset,
+            mail_data=content,
+            journal=journal,
+            open=set(held_so_far.open),
+            owed=held_so_far.owed,
+            unentered=list(held_so_far.owed),
+        )
+        return Job(
+            id=place.id,
+            token=self._token,
+            envelope=message.envelope,
+            open=held_so_far.open,
+            attempt=held_so_far.attempts + 1,
+            size=place.size - message.offset,
+            owed=held_so_far.owed,
+        )
+
+    def _is_doubtful(self, mtime: float) -> bool:
+        return self._began - _DOUBTFUL_SECONDS <= mtime <= self._began + _SLACK_SECONDS
+
+    # Mail data.
+
+    def cached(self, job: Job) -> bytes | None:
+        """The mail data when it is in memory; from any thread."""
+        claim = self._claims.get(job.id)
+        return None if claim is None or claim.token != job.token else claim.mail_data
+
+    def read(self, job: Job) -> Iterator[bytes]:
+        """The mail data in portions, from any thread; may block. NoSuchMessage when the file was taken away."""
+        claim = self._live(job)
+        if claim.mail_data is not None:
+            yield claim.mail_data
+        else:
+            yield from mail_data(self._disk, self._layout, (claim.state, *STATES), claim.name, claim.offset)
+
+    # The attempt and its end.
+
+    def reserve(self, job: Job) -> None:
+        """Before the final dot: raise SpoolFull when what comes of it could not be recorded; from any thread.
+
+        A single recipient needs no record lest it get two copies: it has the mail and the file goes, or has not.
+        """
+        if len(job.open) < 2:
+            return
+        self._reserved.add(job.id)
+        if not self._reserve.is_whole and len(self._reserve) < len(self._reserved):
+            raise SpoolFull("there is no room to record what comes of it")
+
+    def record(self, job: Job, outcomes: Sequence[Outcome]) -> None:
+        """Make outcomes durable while other recipients of the job are still being tried."""
+        claim = self._live(job)
+        claim.take(outcomes)
+        self._settling.record(claim)
+
+    def settle(self, settlement: Settlement) -> bool:
+        """End the attempt: outcomes, notices, then the end or the next date. True when the message is done."""
+        claim = self._live(settlement.job)
+        claim.take(settlement.outcomes)
+        self._settling.record_attempt(claim, settlement.job.attempt, settlement.next)
+        for message_id, size in self._settling.notify(claim, settlement.notices):
+            self._watch.note("new", name_of(message_id, size))
+        if claim.open:
+            self._release(claim, settlement.next.timestamp())
+            return False
+        self._settling.end(claim)
+        self._forget(claim)
+        return True
+
+    def put_back(self, job: Job, due: datetime | None = None) -> None:
+        """Give a claim up without an outcome or a journal line: the message is due as before, or at `due`."""
+        claim = self._live(job)
+        if due is not None:
+            self._release(claim, due.timestamp())
+            return
+        self._forget(claim)
+        self._schedule.put(Place(claim.due, claim.id, claim.size, claim.state))
+
+    def tidy(self) -> None:
+        """Once a second: sync folders whose names changed, drop journals of ended messages, fill the reserve."""
+        self._tidying.run(lambda message_id: message_id in self._claims or message_id in self._schedule)
+        self._reserve.fill()
+
+    def _live(self, job: Job) -> Claim:
+        claim = self._claims.get(job.id)
+        if claim is None or claim.token != job.token:
+            raise LeaseLost(f"{job.id}: token {job.token} is not the live one")
+        return claim
+
+    def _release(self, claim: Claim, due: float) -> None:
+        state = self._settling.release(claim, due)
+        self._forget(claim)
+        if state in ("new", "cur"):
+            self._schedule.put(Place(NOW if state == "new" else due, claim.id, claim.size, state))
+
+    def _forget(self, claim: Claim) -> None:
+        self._cached -= len(claim.mail_data or b"")
+        self._reserved.discard(claim.id)
+        del self._claims[claim.id]

@@ -1,0 +1,330 @@
+"""People move, touch and copy files at any time: that is part of the interface."""
+
+import pytest
+
+from relayd.base import events
+from relayd.spool.errors import NoSuchMessage, NotSound
+from relayd.spool.outcome import Kind
+from tests.spool.crash import LAYOUT, LONGEST
+from tests.spool.exchange import notice, outcome
+from tests.spool.hall import DAY, ID, LATER, MAIL, NOW, OTHER, Hall, message
+
+DELIVERED = outcome(Kind.DELIVERED, 0)
+DEFERRED = outcome(Kind.DEFERRED, 0)
+
+
+# Between attempts.
+
+
+def test_a_message_moved_to_new_is_due_now() -> None:
+    """`mv cur/X new/` is what flush does."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW + 1000)
+    assert hall.take() == []
+    hall.move(name, "cur", "new")
+    assert hall.job().id == ID
+
+
+def test_a_message_moved_to_hold_is_not_attempted() -> None:
+    """Not when its time comes, and not by a process that starts."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW + 1000)
+    assert hall.take() == []
+    hall.move(name, "cur", "hold")
+    hall.go_on(2000)
+    assert hall.take(NOW + 2000) == []
+    hall.start()
+    assert hall.take(NOW + 2000) == []
+    assert hall.found.held == 1
+    hall.move(name, "hold", "cur")
+    assert hall.job(NOW + 2000).id == ID
+
+
+@pytest.mark.parametrize("due", [NOW - 5, NOW + 500, NOW + 2000])
+def test_a_message_that_is_touched_has_another_date(due: float) -> None:
+    """Earlier or later; a look at the files finds it."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW + 1000)
+    assert hall.take() == []
+    hall.disk.touch(LAYOUT.message("cur", name), due)
+    hall.look()
+    assert hall.queue.next_due() == due
+    assert hall.take(due - 1) == []
+    assert hall.job(due).id == ID
+
+
+def test_a_message_that_is_touched_after_the_last_look_waits() -> None:
+    """Although it was due when it was seen."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW + 10)
+    hall.look()
+    hall.go_on(20)
+    hall.disk.touch(LAYOUT.message("cur", name), NOW + 100)
+    assert hall.queue.take(10, NOW + 20) == []
+    assert hall.queue.next_due() == NOW + 100
+    assert [job.id for job in hall.queue.take(10, NOW + 100)] == [ID]
+
+
+def test_a_date_in_the_far_future_is_brought_near() -> None:
+    """A copy, a restore or a clock puts nothing off for ever; the file shows the date that counts."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW + 1000 * DAY)
+    assert hall.take() == []
+    assert hall.queue.next_due() == NOW + LONGEST
+    assert hall.disk.lstat(LAYOUT.message("cur", name)).st_mtime == NOW + LONGEST
+    hall.go_on(DAY / 2)
+    hall.start()
+    assert hall.queue.next_due() == NOW + LONGEST
+    hall.go_on(DAY / 2)
+    assert hall.job(NOW + LONGEST).id == ID
+
+
+@pytest.mark.parametrize("mtime", [0.0, -1e9, 1.5, NOW])
+def test_a_date_in_the_past_is_now(mtime: float) -> None:
+    """However long ago."""
+    hall = Hall()
+    hall.put("cur", mtime=mtime)
+    assert hall.job().id == ID
+
+
+def test_a_message_with_several_names_is_warned_of() -> None:
+    """A copy elsewhere shares the mtime, which is the schedule."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW)
+    hall.disk.folders[LAYOUT.folder("cur")].names[name].links = 3
+    assert hall.job().id == ID
+    assert events.MessageLinked(id=ID, state="cur", links=3) in hall.told
+
+
+def test_hidden_files_are_left_alone() -> None:
+    """They are of a program at work: a copy that is not complete, an editor."""
+    hall = Hall()
+    for state in ("new", "cur"):
+        hall.disk.put(LAYOUT.message(state, ".x"), b"")
+    assert hall.take() == []
+    assert hall.where() == {"new": [".x"], "cur": [".x"]}
+
+
+# One ID twice.
+
+
+@pytest.mark.parametrize("has_started", [False, True])
+@pytest.mark.parametrize(
+    ("first", "second", "counts"),
+    [
+        ("new", "cur", "cur"),
+        ("new", "hold", "hold"),
+        ("new", "failed", "failed"),
+        ("cur", "hold", "hold"),
+        ("cur", "failed", "failed"),
+    ],
+)
+def test_of_two_files_with_one_id_one_counts(first: str, second: str, counts: str, has_started: bool) -> None:
+    """By the folder; the other one goes to failed/, and nothing is sent twice."""
+    hall = Hall()
+    if has_started:
+        hall.start()
+    name = hall.put(first, mtime=NOW)
+    hall.copy(name, first, second)
+    if not has_started:
+        hall.start()
+    for _ in range(3):
+        for job in hall.take():
+            hall.settle(job, DELIVERED)
+    where = hall.where()
+    if counts == "cur":
+        assert where == {"failed": [name]}
+    elif counts == "failed":
+        assert where == {"failed": [name, f"{name}.1"]}
+    else:
+        assert where == {counts: [name], "failed": [name]}
+    assert hall.set_aside()[name].startswith(f"{counts}/ has a message of its ID, which counts")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "has_started"),
+    [
+        ("cur", "new", True),
+        ("cur", "new", False),
+        ("new", "new", True),
+        ("new", "new", False),
+        ("hold", "cur", False),
+    ],
+)
+def test_of_two_files_with_one_id_and_other_sizes_one_counts(first: str, second: str, has_started: bool) -> None:
+    """By the folder too, where a start or a look finds both."""
+    hall = Hall()
+    one = hall.put(first, mtime=NOW)
+    if has_started:
+        hall.look()
+    other = hall.put(second, content=message("another", "two"), mtime=NOW)
+    if not has_started:
+        hall.start()
+    hall.look()
+    failed = hall.where()["failed"]
+    assert len(failed) == 1
+    assert failed[0] in (one, other)
+    if first != second:
+        assert failed == [other]
+    jobs = hall.take()
+    assert len(jobs) == (0 if first == "hold" else 1)
+
+
+def test_an_edited_message_under_its_new_name_is_taken() -> None:
+    """The old file is gone, so there is one."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW + 1000)
+    hall.look()
+    hall.disk.unlink(LAYOUT.message("cur", name))
+    hall.put("new", content=message("edited", "two"))
+    assert len(hall.job().open) == 2
+    assert hall.set_aside() == {}
+
+
+def test_a_second_file_of_an_id_in_flight_goes_to_failed() -> None:
+    """It is another message, or an edited one."""
+    hall = Hall()
+    hall.put("new")
+    job = hall.job()
+    other = hall.put("cur", content=message("edited"))
+    assert hall.take() == []
+    assert hall.set_aside() == {other: "another file of its ID is being delivered"}
+    assert hall.settle(job, DELIVERED)
+
+
+# In the middle of an attempt.
+
+
+@pytest.mark.parametrize("target", ["new", "cur", "hold", "failed"])
+@pytest.mark.parametrize("source", ["new", "cur"])
+def test_a_message_moved_during_its_attempt_and_delivered_is_gone(source: str, target: str) -> None:
+    """Wherever it is; and it is not sent again by whoever starts."""
+    hall = Hall()
+    name = hall.put(source, mtime=NOW)
+    job = hall.job()
+    hall.move(name, source, target)
+    assert hall.take() == []
+    assert b"".join(hall.queue.read(job)) == MAIL
+    assert hall.settle(job, DELIVERED)
+    hall.queue.tidy()
+    assert (hall.where(), hall.disk.take_all(LAYOUT.folder("journal"))) == ({}, {})
+    hall.start()
+    assert hall.take(NOW + DAY) == []
+
+
+@pytest.mark.parametrize("target", ["new", "cur", "hold", "failed"])
+@pytest.mark.parametrize("source", ["new", "cur"])
+def test_a_message_moved_during_its_attempt_and_deferred_stays_where_it_was_put(source: str, target: str) -> None:
+    """In new/ it is due at once, in cur/ at the next date, in hold/ never; the journal knows of the attempt."""
+    hall = Hall()
+    name = hall.put(source, mtime=NOW)
+    job = hall.job()
+    hall.move(name, source, target)
+    assert hall.take() == []
+    assert not hall.settle(job, DEFERRED)
+    is_moved = source != target
+    assert hall.where() == {target if is_moved else "cur": [name]}
+    assert hall.journal(name)[0] == DEFERRED
+    now = [job.attempt for job in hall.take()]
+    assert now == ([2] if target == "new" and is_moved else [])
+    if target == "cur":
+        assert hall.job(LATER.timestamp()).attempt == 2
+
+
+def test_a_message_taken_away_during_its_attempt_leaves_word_that_it_was_delivered() -> None:
+    """Should somebody bring it back, nobody gets it twice."""
+    hall = Hall()
+    name = hall.put("new")
+    job = hall.job()
+    hall.disk.unlink(LAYOUT.message("new", name))
+    assert hall.settle(job, DELIVERED)
+    hall.queue.tidy()
+    assert hall.journal(name) == [DELIVERED]
+    hall.put("new")
+    job = hall.job()
+    assert job.open == ()
+    assert hall.settle(job)
+    hall.queue.tidy()
+    assert (hall.where(), hall.journal(name)) == ({}, [])
+
+
+def test_a_message_taken_away_during_its_attempt_and_deferred_is_gone() -> None:
+    """There is nothing to try again."""
+    hall = Hall()
+    name = hall.put("new")
+    job = hall.job()
+    hall.disk.unlink(LAYOUT.message("new", name))
+    assert not hall.settle(job, DEFERRED)
+    assert (hall.where(), hall.queue.next_due()) == ({}, None)
+
+
+def test_a_message_moved_while_it_is_read_is_read_on() -> None:
+    """From wherever it is; one that is gone says so."""
+    hall = Hall()
+    content = message(mail_data=b"x" * 300_000)
+    name = hall.put("new", content=content)
+    job = hall.job()
+    assert hall.queue.cached(job) is None
+    hall.move(name, "new", "hold")
+    assert b"".join(hall.queue.read(job)) == b"x" * 300_000
+    hall.disk.unlink(LAYOUT.message("hold", name))
+    with pytest.raises(NoSuchMessage):
+        next(hall.queue.read(job))
+
+
+def test_a_message_that_shrinks_while_it_is_read_is_not_sound() -> None:
+    """Half of a mail is not sent for the whole."""
+    hall = Hall()
+    name = hall.put("new", content=message(mail_data=b"x" * 600_000))
+    job = hall.job()
+    chunks = hall.queue.read(job)
+    next(chunks)
+    node = hall.disk.folders[LAYOUT.folder("new")].names[name]
+    del node.content[400_000:]
+    with pytest.raises(NotSound, match="shorter"):
+        list(chunks)
+    with pytest.raises(NotSound, match="it has 400000 octets"):
+        next(hall.queue.read(job))
+
+
+def test_a_cleared_tmp_does_not_lose_a_notification() -> None:
+    """It is written anew when the step is tried again."""
+    hall = Hall()
+    hall.put("new")
+    job = hall.job()
+    rename = hall.disk.rename
+
+    def rename_after_clearing(source: str, target: str) -> None:
+        if source.startswith(LAYOUT.folder("tmp")):
+            hall.disk.rename = rename  # type: ignore[method-assign]
+            hall.disk.unlink(source)
+        rename(source, target)
+
+    hall.disk.rename = rename_after_clearing  # type: ignore[method-assign]
+    failure = outcome(Kind.FAILED, 0)
+    with pytest.raises(Exception, match="notification"):
+        hall.settle(job, failure, notices=(notice(job, 1),))
+    assert hall.settle(job, failure, notices=(notice(job, 1),))
+    assert b"".join(hall.queue.read(hall.job())) == notice(job, 1).mail_data
+
+
+def test_a_journal_taken_away_during_an_attempt_is_made_again() -> None:
+    """With what comes of the attempt."""
+    hall = Hall()
+    name = hall.commit("one", "two")
+    job = hall.job()
+    hall.queue.record(job, [DELIVERED])
+    hall.disk.unlink(LAYOUT.journal(job.id))
+    hall.settle(job, outcome(Kind.DEFERRED, 1))
+    assert hall.journal(name)[0] == outcome(Kind.DEFERRED, 1)
+
+
+def test_two_messages_are_not_mixed_up() -> None:
+    """Each has its own journal and place."""
+    hall = Hall()
+    one, other = hall.put("new"), hall.put("new", OTHER)
+    first, second = sorted(hall.take(), key=lambda job: job.id)
+    hall.settle(second, DEFERRED)
+    hall.settle(first, DELIVERED)
+    assert hall.where() == {"cur": [other]}
+    assert (hall.journal(one), hall.journal(other)[0]) == ([], DEFERRED)

@@ -1,0 +1,102 @@
+"""The clerk: work in groups on a thread of its own, and for each item its result, whatever happens to others."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from relayd.spool.clerk import Clerk
+from relayd.spool.hint import Hints
+
+
+def ask(work: Any, items: Sequence[int], done: Any = None) -> list[Any]:
+    """The results of all items, in the order in which they came back."""
+
+    async def asking() -> list[Any]:
+        loop = asyncio.get_running_loop()
+        results: list[Any] = []
+        all_there = loop.create_future()
+
+        def take(result: Any) -> None:
+            results.append(result)
+            if len(results) == len(items):
+                all_there.set_result(None)
+            if done is not None:
+                done(result)
+
+        clerk: Clerk[int, Any] = Clerk(loop, "clerk", work)
+        for item in items:
+            clerk.submit(item, take)
+        await all_there
+        await asyncio.to_thread(clerk.close)
+        return results
+
+    return asyncio.run(asking())
+
+
+def test_each_item_has_its_result() -> None:
+    """In order."""
+    assert ask(lambda items: [item * 2 for item in items], range(10)) == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+
+
+def test_what_comes_while_it_works_is_the_next_group() -> None:
+    """That is what makes one sync serve many."""
+    groups: list[int] = []
+    may_go_on = threading.Event()
+
+    def work(items: Sequence[int]) -> Sequence[int]:
+        groups.append(len(items))
+        may_go_on.wait(10)
+        return items
+
+    async def asking() -> None:
+        loop = asyncio.get_running_loop()
+        last = loop.create_future()
+        clerk: Clerk[int, int] = Clerk(loop, "clerk", work)
+        clerk.submit(0, lambda result: None)
+        while not groups:
+            await asyncio.sleep(0)
+        for number in range(1, 6):
+            clerk.submit(number, lambda result, n=number: last.set_result(None) if n == 5 else None)  # type: ignore[misc]
+        may_go_on.set()
+        await last
+        await asyncio.to_thread(clerk.close)
+
+    asyncio.run(asking())
+    assert groups == [1, 5]
+
+
+def test_an_error_of_the_work_is_the_result_of_each() -> None:
+    """Nobody waits for ever."""
+
+    def work(items: Sequence[int]) -> Sequence[int]:
+        raise ValueError("no")
+
+    assert [str(each) for each in ask(work, range(3))] == ["no", "no", "no"]
+
+
+def test_too_few_results_are_an_error_of_each() -> None:
+    """Nobody gets another's."""
+    assert {type(each) for each in ask(lambda items: [], range(3))} == {RuntimeError}
+
+
+def test_who_fails_to_take_a_result_keeps_none_from_the_others() -> None:
+    """They hear theirs."""
+
+    def done(result: int) -> None:
+        if result == 0:
+            raise ValueError("a mistake of one session")
+
+    assert ask(lambda items: items, range(3), done) == [0, 1, 2]
+
+
+def test_hints_are_heard_in_order_and_never_wait() -> None:
+    """What does not fit is dropped: the folder has it."""
+    hints = Hints()
+    names = [f"{number:017},S=1" for number in range(300)]
+    hints.send(names)
+    assert hints.receive() == names
+    assert hints.receive() == []
+    for _ in range(10_000):
+        hints.send(names)
+    assert set(hints.receive()) == set(names)
