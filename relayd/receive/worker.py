@@ -1,0 +1,293 @@
+"""A worker: one process that holds many sessions and commits what they bring, in groups.
+
+It boots, serves, and retires when the master says so or is gone. It exits CANNOT_BOOT with the reason when it
+cannot do its work at all, and as a crash when the spool's folder can no longer be synced or a listener dies.
+"""
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from relayd import __version__
+from relayd.base import events
+from relayd.base.channel import CANNOT_BOOT, RETIRED, Channel, Garbled, Ready, Refused, Reopen, Retire
+from relayd.base.counters import Slot
+from relayd.base.log import Log
+from relayd.base.loop import run
+from relayd.base.sections import Config
+from relayd.receive.connection import Connection
+from relayd.receive.policy import Policy, address_of
+from relayd.receive.record import Record
+from relayd.spool.clerk import Clerk
+from relayd.spool.disk import Disk
+from relayd.spool.errors import SpoolError, SpoolFailed
+from relayd.spool.hint import Hints
+from relayd.spool.ids import Ids
+from relayd.spool.intake import Draft, Intake, boot_check
+from relayd.spool.layout import Layout
+
+_LARGE_AT_ONCE = 4
+# Connections that wait in the kernel; it cuts this down to net.core.somaxconn.
+_WAITING = 4096
+# Beside those that are open when all is ready, for the ledger, the log, a folder.
+_SPARE_DESCRIPTORS = 32
+# Sessions in a transaction have this long when the spool has failed and nothing more can be taken.
+_CRASH_SECONDS = 1.0
+_CRASHED = 1
+
+
+@dataclass(frozen=True)
+class Post:
+    """What a worker is handed by the master.
+
+    `disk` is what the spool's system calls go through; a disk that does not answer gets `grace` seconds when the
+    time to retire is over. All deadlines are looked at every `sweep` seconds.
+    """
+
+    config: Config
+    listeners: Sequence[socket.socket]
+    hints: Hints
+    channel: Channel
+    slot: Slot
+    log: Log
+    disk: Disk = field(default_factory=Disk)
+    grace: float = 3.0
+    sweep: float = 1.0
+
+
+def serve(post: Post) -> int:
+    """Be a worker until told to retire; give the exit status."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        # The master says when to end, by the channel: a signal to the whole group must not cut sessions.
+        signal.signal(number, signal.SIG_IGN)
+    return run(_serve(post))
+
+
+async def _serve(post: Post) -> int:
+    loop = asyncio.get_running_loop()
+    post.log.adopt(loop.call_soon)
+    try:
+        try:
+            boot_check(Layout(str(post.config.spool.directory)))
+            worker = Worker(post)
+            await worker.open()
+        except Exception as error:
+            if not isinstance(error, (OSError, SpoolError)):
+                Record(post.slot, post.log, loop.time).bug("boot", error)
+            post.channel.send(Refused(f"worker: {error or type(error).__name__}"))
+            return CANNOT_BOOT
+        return await worker.work()
+    finally:
+        # The loop takes no more calls.
+        post.log.flush()
+        post.log.adopt(None)
+
+
+class Worker:
+    """All sessions of one process."""
+
+    def __init__(self, post: Post) -> None:
+        self.config = post.config
+        self.version = __version__
+        self.loop = asyncio.get_running_loop()
+        self.ids = Ids()
+        self.policy = Policy.of(post.config, [address_of(each.getsockname()[0]) for each in post.listeners])
+        self.intake = Intake(
+            Layout(str(post.config.spool.directory)),
+            post.config.spool.minimum_free,
+            disk=post.disk,
+            ids=self.ids,
+        )
+        self.record = Record(post.slot, post.log, self.loop.time)
+        self.is_retiring = False
+        self._listeners = post.listeners
+        self._hints = post.hints
+        self._channel = post.channel
+        self._committer: Clerk[Draft, str | SpoolError] = Clerk(self.loop, "committer", self._commit_group)
+        self._large = ThreadPoolExecutor(_LARGE_AT_ONCE, "large")
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[Connection] = set()
+        self._most_sessions = sys.maxsize
+        self._status = RETIRED
+        self._grace = post.grace
+        self._sweep_every = post.sweep
+        self._ended: asyncio.Future[None] = self.loop.create_future()
+        self._deadline: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Accept connections, and tell the master."""
+        # It would write to standard error what is no event of ours.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        self.loop.set_exception_handler(self._unexpected)
+        # asyncio calls accept as often in a row as its backlog says, also when no descriptor is left, and then
+        # comes back for each failure.
+        backlog = 1 if isinstance(self.loop, asyncio.SelectorEventLoop) else _WAITING
+        for listener in self._listeners:
+            server = await self.loop.create_server(lambda: Connection(self), sock=listener, backlog=backlog)
+            self._servers.append(server)
+            listener.listen(_WAITING)
+        self.loop.add_reader(self._channel.fileno(), self._hear_master)
+        self._most_sessions = _most_sessions()
+        self._sweep()
+        self._channel.send(Ready())
+
+    async def work(self) -> int:
+        """Serve until there is nothing more to serve; give the exit status."""
+        await self._ended
+        for connection in list(self._connections):
+            connection.abandon()
+        # What was aborted is closed by the next turn.
+        await asyncio.sleep(0)
+        self.end_threads(hanging=bool(self._connections))
+        return self._status
+
+    def end_threads(self, *, hanging: bool) -> None:
+        """Wait for the threads, or leave them where the disk hangs."""
+        if hanging:
+            count = len(self._connections)
+            self.record.log.write(events.SpoolTrouble(reason=f"{count} sessions end unanswered: the disk hangs"))
+            self._large.shutdown(wait=False, cancel_futures=True)
+        else:
+            self._committer.close()
+            self._large.shutdown()
+
+    # What connections ask.
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more session is certain to get the descriptors that it needs."""
+        return len(self._connections) < self._most_sessions
+
+    def in_thread(self, work: Callable[[], None], done: Callable[[object], None]) -> None:
+        """Do the slow part of a large message; `done` gets what came of it, an exception included."""
+        future = self.loop.run_in_executor(self._large, work)
+        future.add_done_callback(lambda ended: done(None if ended.cancelled() else ended.exception()))
+
+    def commit(self, draft: Draft, done: Callable[[object], None]) -> None:
+        """Make a draft a message, in a group with others; `done` gets its name or an exception."""
+        self._committer.submit(draft, done)
+
+    def spool_trouble(self, error: Exception) -> SpoolError:
+        """The spool could not do its part; give what its client is told."""
+        if not isinstance(error, SpoolError):
+            self.record.bug("spool", error)
+            return SpoolFailed(str(error))
+        self.record.spool_failed(error)
+        if isinstance(error, SpoolFailed) and error.uncertain:
+            # After this turn, in which the whole group hears it. The intake takes nothing more from here on.
+            self.loop.call_soon(self._retire, _CRASH_SECONDS, _CRASHED)
+        return error
+
+    # What connections tell.
+
+    def opened(self, connection: Connection) -> int:
+        """A session began; give how many there are now."""
+        self._connections.add(connection)
+        return len(self._connections)
+
+    def closed(self, connection: Connection) -> int:
+        """Nothing of a session is left; give how many there are now."""
+        self._connections.discard(connection)
+        if self.is_retiring and not self._connections:
+            self._end()
+        return len(self._connections)
+
+    # The committer's thread.
+
+    def _commit_group(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
+        results = self.intake.commit(drafts)
+        self._hints.send([each for each in results if isinstance(each, str)])
+        return results
+
+    # The master.
+
+    def _hear_master(self) -> None:
+        try:
+            said = self._channel.receive()
+        except BlockingIOError:
+            return
+        match said:
+            case None:
+                # The master died: the port must be free for the next one, and nobody else will end this process.
+                self.loop.remove_reader(self._channel.fileno())
+                self._retire(self.config.process.stop_timeout)
+            case Retire():
+                self._retire(said.seconds)
+            case Reopen():
+                self._reopen_log()
+            case Garbled():
+                self.record.bug("channel", ValueError(f"the master said {said.beginning}"))
+
+    def _reopen_log(self) -> None:
+        try:
+            self.record.log.reopen()
+        except OSError as error:
+            self.record.log.write(events.ConfigWarning(warning=f"the log cannot be reopened: {error}"))
+
+    def _retire(self, seconds: float, status: int = RETIRED) -> None:
+        """Begin nothing new; what runs may go on for so many seconds."""
+        self._status = self._status or status
+        if not self.is_retiring:
+            self.is_retiring = True
+            for server in self._servers:
+                server.close()
+            for connection in list(self._connections):
+                connection.retire(at_once=False)
+        if not self._connections:
+            self._end()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(seconds, self._cut)
+
+    def _cut(self) -> None:
+        """Time is up: 421 to everyone, and the end a moment later whoever still hangs on."""
+        for connection in list(self._connections):
+            connection.retire(at_once=True)
+        self.loop.call_later(self._grace, self._end)
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    # Now and then, and what nobody expects.
+
+    def _sweep(self) -> None:
+        """One look at all deadlines, instead of a timer for each session."""
+        self.loop.call_later(self._sweep_every, self._sweep)
+        now = self.loop.time()
+        for connection in list(self._connections):
+            connection.sweep(now, self.config.session.timeout)
+        # Lines that could not be written are tried again when nothing else happens.
+        self.record.log.flush()
+        if not self.is_retiring and not all(map(_listens, self._listeners)):
+            # uvloop closes a listener for good and without a word when accept fails oddly.
+            self.record.bug("listener", RuntimeError("a listener has died"))
+            self._retire(_CRASH_SECONDS, _CRASHED)
+
+    def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """What the loop would print: a lack of descriptors at accept, or a defect."""
+        message = str(context.get("message", "event loop"))
+        error = context.get("exception")
+        if isinstance(error, OSError):
+            self.record.session_refused(f"{message}: {error.strerror}")
+        else:
+            self.record.bug(message, error if isinstance(error, BaseException) else RuntimeError(message))
+
+
+def _listens(listener: socket.socket) -> bool:
+    return listener.fileno() >= 0 and bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _most_sessions() -> int:
+    """A session may need two descriptors: its socket, and the draft of its message."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(1, (files - len(os.listdir("/proc/self/fd")) - _SPARE_DESCRIPTORS) // 2)
