@@ -88,7 +88,7 @@ class Layout:
             return
         other = _OTHER_FORMAT.fullmatch(found)
         if other is not None:
-            raise WrongSpool(f"{self.root} is in format {int(other[1])}; this version of relayd reads format 1 only")
+            raise WrongSpool(f"{self.root} is in format {int(other[1])}; this relayd reads format 1 only")
         raise WrongSpool(f"{self.root} is no spool of relayd: {self.root}/format does not say so")
 
     def check_use(self, *, disk: Disk | None = None) -> None:

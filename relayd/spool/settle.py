@@ -144,7 +144,7 @@ class Settling:
         self._save(claim)
 
     def _publish(self, claim: Claim, notices: tuple[Notice, ...]) -> None:
-        """Make notifications visible. Until new/ is synced a crash may undo it, and the next start does it again."""
+        """Make notifications visible. Until new/ is synced a crash may undo it; the next start does it again."""
         self._save(claim)
         for notice in notices:
             if notice.attempt not in claim.visible:

@@ -68,7 +68,7 @@ def test_another_programs_directory_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"relayd spool 2\n", "is in format 2; this version of relayd reads format 1 only"),
+        (b"relayd spool 2\n", "is in format 2; this relayd reads format 1 only"),
         (b"", "does not say so"),
         (b"something else\n", "does not say so"),
         (b"relayd spool 1", "does not say so"),

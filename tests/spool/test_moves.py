@@ -7,7 +7,7 @@ import random
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from relayd.spool.job import Job, Settlement
 from relayd.spool.outcome import Kind, Outcome
@@ -27,7 +27,7 @@ class Moves(RuleBasedStateMachine):
         super().__init__()
         self.hall = Hall()
         self.accepted: set[Key] = set()
-        self.taken: dict[Key, int] = {}
+        self.taken: set[Key] = set()
         self.known: set[Key] = set()
         self.lately: set[Key] = set()
         self.failed: set[Key] = set()
@@ -36,6 +36,11 @@ class Moves(RuleBasedStateMachine):
         self.failures: dict[str, set[int]] = {}
 
     # What happens.
+
+    @initialize(recipients=st.integers(1, 3))
+    def begin(self, recipients: int) -> None:
+        """There is a message."""
+        self.commit(recipients)
 
     @rule(recipients=st.integers(1, 3))
     def commit(self, recipients: int) -> None:
@@ -60,12 +65,23 @@ class Moves(RuleBasedStateMachine):
             self.jobs[job.id] = job
             self.failures[job.id] = {each.attempt for each in job.owed}
 
+    @rule(data=st.data(), seconds=st.sampled_from([1.0, DAY]), has_moves=st.booleans())
+    def turn(self, data: st.DataObject, seconds: float, has_moves: bool) -> None:
+        """Time passes, and all that is due is attempted; somebody may move one of the files in the middle of it."""
+        self.wait(seconds)
+        self.take(3)
+        for job in list(self.jobs.values()):
+            if has_moves:
+                self.move_one(data, [name for name in self.names() if name[1].startswith(job.id)])
+            kinds = data.draw(st.lists(st.sampled_from(KINDS), min_size=3, max_size=3))
+            self.end(job, self.attempt(job, job.open, kinds))
+
     @precondition(lambda self: any(len(job.open) > 1 for job in self.jobs.values()))
     @rule(data=st.data(), kind=st.sampled_from(KINDS))
     def record(self, data: st.DataObject, kind: Kind) -> None:
         """One destination of several comes to an end."""
         job = data.draw(st.sampled_from([job for job in self.jobs.values() if len(job.open) > 1]))
-        outcomes = self.attempt(job, job.open[:1], kind)
+        outcomes = self.attempt(job, job.open[:1], [kind])
         self.hall.queue.record(job, outcomes)
         self.learn(job, outcomes)
         self.known |= self.lately
@@ -73,12 +89,11 @@ class Moves(RuleBasedStateMachine):
         self.jobs[job.id] = Job(job.id, job.token, job.envelope, job.open[1:], job.attempt, job.size, job.owed)
 
     @precondition(lambda self: self.jobs)
-    @rule(data=st.data(), kind=st.sampled_from(KINDS))
-    def settle(self, data: st.DataObject, kind: Kind) -> None:
+    @rule(data=st.data(), kinds=st.lists(st.sampled_from(KINDS), min_size=3, max_size=3))
+    def settle(self, data: st.DataObject, kinds: list[Kind]) -> None:
         """The last one does."""
         job = data.draw(st.sampled_from(list(self.jobs.values())))
-        outcomes = self.attempt(job, job.open, kind)
-        self.end(job, outcomes)
+        self.end(job, self.attempt(job, job.open, kinds))
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), is_put_off=st.booleans())
@@ -88,12 +103,24 @@ class Moves(RuleBasedStateMachine):
         self.hall.queue.put_back(job, LATER if is_put_off else None)
         del self.jobs[job.id]
 
-    @rule(data=st.data(), source=st.sampled_from(STATES), to=st.sampled_from(STATES))
-    def move(self, data: st.DataObject, source: str, to: str) -> None:
+    @rule(data=st.data())
+    def move(self, data: st.DataObject) -> None:
         """A person moves a file."""
-        names = sorted(self.hall.disk.take_all(LAYOUT.folder(source)))
-        if names and source != to:
-            self.hall.move(data.draw(st.sampled_from(names)), source, to)
+        self.move_one(data, self.names())
+
+    def move_one(self, data: st.DataObject, names: list[tuple[str, str]]) -> None:
+        """Move one of these, if there is one, to another folder."""
+        if names:
+            source, name = data.draw(st.sampled_from(names))
+            self.hall.move(
+                name, source, data.draw(st.sampled_from([state for state in STATES if state != source]))
+            )
+
+    def names(self) -> list[tuple[str, str]]:
+        """All messages, with their folders."""
+        return [
+            (state, name) for state in STATES for name in sorted(self.hall.disk.take_all(LAYOUT.folder(state)))
+        ]
 
     @rule(data=st.data(), seconds=st.sampled_from([-DAY, 100.0, 1000 * DAY]))
     def touch(self, data: st.DataObject, seconds: float) -> None:
@@ -154,30 +181,32 @@ class Moves(RuleBasedStateMachine):
             for job in self.hall.queue.take(100, self.hall.disk.clock.seconds):
                 self.jobs[job.id] = job
                 self.failures[job.id] = {each.attempt for each in job.owed}
-                self.end(job, self.attempt(job, job.open, Kind.DELIVERED))
+                self.end(job, self.attempt(job, job.open, [Kind.DELIVERED] * 3))
             self.hall.queue.tidy()
         assert self.hall.where() == {}
         assert self.hall.disk.take_all(LAYOUT.folder("journal")) == {}
         for key in self.accepted:
-            assert self.taken.get(key) or key in self.failed, f"{key} is lost"
+            assert key in self.taken or key in self.failed, f"{key} is lost"
         told = {message_id for message_id, _ in self.told}
         for message_id, _ in self.failed:
             assert message_id in told, f"nobody was told of the failure of {message_id}"
 
     # The exchangers.
 
-    def attempt(self, job: Job, recipients: tuple[int, ...], kind: Kind) -> list[Outcome]:
+    def attempt(self, job: Job, recipients: tuple[int, ...], kinds: list[Kind]) -> list[Outcome]:
         """What comes of an attempt; a notification is always taken."""
         content = b"".join(self.hall.queue.read(job)) if recipients else b""
         if content.startswith(b"about "):
             about, attempt = content.decode().split()[1:]
             self.told.add((about, int(attempt)))
-            kind = Kind.DELIVERED
-        for key in ((job.id, index) for index in recipients):
-            assert key not in self.known, f"{key} gets it again"
+            kinds = [Kind.DELIVERED]
+        outcomes = []
+        for index, kind in zip(recipients, kinds, strict=False):
+            assert (job.id, index) not in self.known, f"{(job.id, index)} gets it again"
             if kind is Kind.DELIVERED:
-                self.taken[key] = self.taken.get(key, 0) + 1
-        return [outcome(kind, *recipients, attempt=job.attempt)] if recipients else []
+                self.taken.add((job.id, index))
+            outcomes.append(outcome(kind, index, attempt=job.attempt))
+        return outcomes
 
     def end(self, job: Job, outcomes: list[Outcome]) -> None:
         """Settle a job, with a notification for each attempt in which somebody failed."""
