@@ -1,0 +1,207 @@
+"""Accounts: for each claimed message, what its parcels have come to, until the attempt can be settled.
+
+Outcomes are recorded as parcels end while others are under way, and settled with the last one, one step at a time
+for a message. Refuses to know connections. Nothing here raises. When the spool cannot take an outcome, it is
+offered again later: it is true whatever the disk says. What a step raises that is no error of the spool is a bug,
+which is told, and the step comes again later too.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from relayd.base import events
+from relayd.base.counters import Slot
+from relayd.base.sections import Config
+from relayd.deliver import retry
+from relayd.deliver.limits import Limits
+from relayd.deliver.notices import Composed, Notices
+from relayd.deliver.parcel import Parcel, Via, expire
+from relayd.deliver.telling import tell, tell_notices
+from relayd.spool.errors import LeaseLost, NoSuchMessage, SpoolError
+from relayd.spool.job import Job, Settlement
+from relayd.spool.outcome import Outcome
+from relayd.spool.protocol import Delivering
+
+
+@dataclass(frozen=True)
+class Office:
+    """What accounts need of the process.
+
+    `in_spool` does work on the spool's thread and calls back on the loop with its result or what it raised.
+    `settled` is called when a message is no longer in flight.
+    """
+
+    in_spool: Callable[[Callable[[], object], Callable[[object], None]], None]
+    later: Callable[[float, Callable[[], None]], object]
+    write: Callable[[events.Event], None]
+    bug: Callable[[str, Exception], None]
+    counters: Slot
+    dice: random.Random
+    settled: Callable[[], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Account:
+    """`parcels` are still under way; `is_busy` while the spool has a step, or is given time after a failure."""
+
+    job: Job
+    parcels: int
+    was_tried: bool = False
+    unrecorded: list[Outcome] = field(default_factory=list)
+    failures: list[Outcome] = field(default_factory=list)
+    following: datetime | None = None
+    is_busy: bool = False
+    is_lost: bool = False
+    delay: float = 0.0
+
+
+class Accounts:
+    """All messages in flight."""
+
+    def __init__(self, config: Config, spool: Delivering, limits: Limits, office: Office) -> None:
+        self._config = config
+        self._spool = spool
+        self._limits = limits
+        self._office = office
+        self._notices = Notices(config, spool)
+        self._accounts: dict[str, _Account] = {}
+        self._steps = 0
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the spool is asked to do something; not so while it is given time after a failure."""
+        return self._steps > 0
+
+    def open(self, job: Job, parcels: int) -> None:
+        """Begin: so many parcels are under way. With none, only the end is left to do."""
+        account = self._accounts[job.id] = _Account(job, parcels)
+        self._step(account)
+
+    def report(self, parcel: Parcel, outcomes: tuple[Outcome, ...], via: Via) -> None:
+        """One parcel came to an end; without outcomes it was not tried, and comes again soon."""
+        account = self._accounts.get(parcel.job.id)
+        if account is None:
+            self._office.bug("report", LookupError(f"{parcel.job.id} is not in flight"))
+            return
+        if retry.is_expired(parcel.job.envelope.arrived, self._config.delivery.lifetime, datetime.now(UTC)):
+            outcomes = expire(outcomes)
+        account.parcels -= 1
+        account.was_tried |= bool(outcomes)
+        account.unrecorded += outcomes
+        account.failures += [outcome for outcome in outcomes if outcome.kind.is_failure]
+        self._step(account)
+        try:
+            for outcome in outcomes:
+                tell(parcel.job, outcome, via, self._office.write, self._office.counters)
+        except Exception as error:
+            # Whoever reports has other parcels to report.
+            self._office.bug(f"telling of {parcel.job.id}", error)
+
+    # Steps at the spool.
+
+    def _step(self, account: _Account) -> None:
+        """Have the next thing done that there is to do."""
+        if account.is_busy:
+            return
+        if account.is_lost:
+            if not account.parcels:
+                self._close(account)
+        elif not account.parcels:
+            self._begin(account, self._end(account))
+        elif account.unrecorded:
+            self._begin(account, self._record(account))
+
+    def _begin(self, account: _Account, work: Callable[[], object]) -> None:
+        account.is_busy = True
+        self._steps += 1
+        self._office.in_spool(work, lambda result: self._done(account, result))
+
+    def _done(self, account: _Account, result: object) -> None:
+        self._steps -= 1
+        if isinstance(result, LeaseLost | NoSuchMessage):
+            # Somebody else has the message now: what follows is theirs.
+            self._office.write(events.SpoolTrouble(id=account.job.id, reason=str(result)))
+            account.is_lost = True
+        elif isinstance(result, Exception):
+            self._tell_trouble(account.job, result)
+            account.delay = min(max(self._limits.trouble, 2 * account.delay), self._limits.trouble_most)
+            self._office.later(account.delay, lambda: self._try_again(account))
+            return
+        account.is_busy = False
+        account.delay = 0.0
+        if isinstance(result, _Recorded):
+            del account.unrecorded[: result.outcomes]
+        elif isinstance(result, Composed):
+            self._close(account)
+            self._tell_end(account, result)
+            return
+        self._step(account)
+
+    def _tell_trouble(self, job: Job, error: Exception) -> None:
+        if isinstance(error, SpoolError | OSError):
+            self._office.write(events.SpoolTrouble(id=job.id, reason=str(error)))
+        else:
+            self._office.bug(f"settling of {job.id}", error)
+
+    def _try_again(self, account: _Account) -> None:
+        account.is_busy = False
+        self._step(account)
+
+    def _record(self, account: _Account) -> Callable[[], object]:
+        job, outcomes = account.job, tuple(account.unrecorded)
+
+        def record() -> object:
+            self._spool.record(job, outcomes)
+            return _Recorded(len(outcomes))
+
+        return record
+
+    def _end(self, account: _Account) -> Callable[[], object]:
+        """The last step: notifications for all that failed in this attempt, and for what is owed from before."""
+        job = account.job
+        if account.following is None:
+            account.following = self._following(account)
+        following, outcomes = account.following, tuple(account.unrecorded)
+        failures = (*job.owed, *account.failures)
+
+        def put_back() -> object:
+            self._spool.put_back(job, following)
+            return Composed()
+
+        def settle() -> object:
+            try:
+                composed = self._notices.compose(job, failures)
+            except Exception:
+                # A bug must not make anybody get a second copy.
+                self._spool.record(job, outcomes)
+                raise
+            self._spool.settle(Settlement(job, outcomes, following, composed.notices))
+            return composed
+
+        # What was not tried leaves no line in a journal.
+        return settle if account.was_tried or job.owed or not job.open else put_back
+
+    def _following(self, account: _Account) -> datetime:
+        now, dice = datetime.now(UTC), self._office.dice
+        if account.was_tried:
+            return retry.next_attempt(self._config.delivery.retry, account.job.attempt, now, dice)
+        return now + timedelta(seconds=self._limits.untried * dice.uniform(1, 2))
+
+    def _close(self, account: _Account) -> None:
+        del self._accounts[account.job.id]
+        self._office.settled()
+
+    def _tell_end(self, account: _Account, composed: Composed) -> None:
+        for error in composed.errors:
+            self._tell_trouble(account.job, error)
+        tell_notices(account.job, composed, self._office.write, self._office.counters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    outcomes: int

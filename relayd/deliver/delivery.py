@@ -1,0 +1,318 @@
+"""The delivery process: takes messages from the queue, hands their parcels to destinations, settles what comes.
+
+There is one for a spool: it holds the delivery lock. Hints make it quick, the folders are the truth. It exits
+CANNOT_BOOT with the reason when it cannot have the lock or read the spool; later trouble with the spool is told,
+met again, and ends nothing.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import resource
+import signal
+import time
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from relayd.base import events
+from relayd.base.channel import CANNOT_BOOT, RETIRED, Channel, Ready, Refused, Reopen, Retire
+from relayd.base.counters import Slot
+from relayd.base.log import Log
+from relayd.base.loop import run
+from relayd.base.sections import Config
+from relayd.deliver import lock, retry
+from relayd.deliver.accounts import Accounts, Office
+from relayd.deliver.courier import Means
+from relayd.deliver.destinations import Destinations
+from relayd.deliver.exchangers import IP
+from relayd.deliver.limits import Limits
+from relayd.deliver.mail import Mail
+from relayd.deliver.parcel import parcels
+from relayd.deliver.routes import destination_of
+from relayd.deliver.thread import SpoolThread
+from relayd.deliver.ways import ways_of
+from relayd.spool.disk import Disk
+from relayd.spool.errors import SpoolError
+from relayd.spool.hint import Hints
+from relayd.spool.job import Job
+from relayd.spool.layout import Layout
+from relayd.spool.queue import Queue
+
+
+@dataclass(frozen=True)
+class Post:
+    """What the delivery process is handed by the master.
+
+    `endpoints` are where the listeners are reached, a wildcard as itself and as the addresses it stands for.
+    """
+
+    config: Config
+    endpoints: frozenset[tuple[IP, int]]
+    hints: Hints
+    channel: Channel
+    slot: Slot
+    log: Log
+    limits: Limits = field(default_factory=Limits)
+    disk: Disk | None = None
+
+
+def deliver(post: Post) -> int:
+    """Be the delivery process until told to retire; give the exit status."""
+    _allow_files()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        # The master says when to end, by the channel: a signal to the whole group must not cut transactions.
+        signal.signal(number, signal.SIG_IGN)
+    layout = Layout(str(post.config.spool.directory))
+    try:
+        with lock.held(layout.delivery_lock, post.limits.lock):
+            return run(_deliver(post, layout))
+    except lock.Held as error:
+        post.channel.send(Refused(f"delivery: another relayd uses {layout.root}: {error}"))
+    except OSError as error:
+        post.channel.send(Refused(f"delivery: {error.filename or layout.root}: {error.strerror or error}"))
+    return CANNOT_BOOT
+
+
+async def _deliver(post: Post, layout: Layout) -> int:
+    loop = asyncio.get_running_loop()
+    post.log.adopt(loop.call_soon)
+    # It would write to standard error what is no event of ours.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    process = DeliveryProcess(post, layout)
+    loop.set_exception_handler(process.unexpected)
+    try:
+        return await process.run()
+    finally:
+        # The loop takes no more calls.
+        post.log.flush()
+        post.log.adopt(None)
+
+
+class DeliveryProcess:
+    """The queue, the destinations, and the turn of work that connects them."""
+
+    def __init__(self, post: Post, layout: Layout) -> None:
+        self._post = post
+        self._config = post.config
+        self._limits = post.limits
+        self._loop = asyncio.get_running_loop()
+        self._thread = SpoolThread(self._loop)
+        longest = retry.longest(post.config.delivery.retry)
+        self._queue = Queue(layout, self._write_from_spool, longest=longest, disk=post.disk)
+        dice = random.Random()
+        self._accounts = Accounts(
+            post.config,
+            self._queue,
+            post.limits,
+            Office(
+                in_spool=self._thread.submit,
+                later=self._loop.call_later,
+                write=post.log.write,
+                bug=self._bug,
+                counters=post.slot,
+                dice=dice,
+                settled=self._settled,
+            ),
+        )
+        self._destinations = Destinations(
+            Means(
+                ways=ways_of(post.config, post.endpoints, post.limits, post.slot, post.log.write, dice),
+                mail=Mail(self._queue),
+                report=self._accounts.report,
+                bug=self._bug,
+            )
+        )
+        self._heard: list[str] = []
+        self._wake = asyncio.Event()
+        self._retiring = asyncio.Event()
+        self._retire_within = 0.0
+        self._polled_new = self._polled_cur = self._loop.time()
+        self._was_full = False
+        self._trouble_s = 0.0
+
+    async def run(self) -> int:
+        """Deliver until told to retire; give the exit status."""
+        self._loop.add_reader(self._post.channel.fileno(), self._hear_master)
+        try:
+            found = await self._thread.ask(self._queue.recover)
+        except Exception as error:
+            self._trouble("recovery", error)
+            self._post.channel.send(Refused(f"delivery: spool: {error or type(error).__name__}"))
+            return CANNOT_BOOT
+        self._post.log.write(
+            events.RecoveryDone(
+                waiting=found.waiting,
+                scheduled=found.scheduled,
+                held=found.held,
+                swept=found.swept,
+                notices=found.notices,
+                orphans=found.orphans,
+                set_aside=found.set_aside,
+            )
+        )
+        self._loop.add_reader(self._post.hints.fileno(), self._hear_worker)
+        self._post.channel.send(Ready())
+        while not self._retiring.is_set():
+            await self._turn()
+        await self._retire(self._retire_within)
+        return RETIRED
+
+    # Work.
+
+    async def _turn(self) -> None:
+        """Take what is due, then sleep until a hint, a due date, or the time to look into the folders."""
+        now = self._loop.time()
+        poll_new = now - self._polled_new >= self._limits.poll_new
+        poll_cur = now - self._polled_cur >= self._limits.poll_cur
+        heard, self._heard = self._heard, []
+        room = self._limits.in_flight - len(self._accounts)
+        self._was_full = room < self._limits.at_once
+        if poll_new:
+            self._destinations.look_after(now - self._polled_new, is_full=self._was_full)
+            self._post.slot.set("connections_open", self._destinations.connections)
+        limit = min(self._limits.at_once, room)
+        self._wake.clear()
+        try:
+            jobs, due = await self._thread.ask(lambda: self._take(heard, poll_new, poll_cur, limit))
+        except Exception as error:
+            # What the hints were about is in the folders, which are read again as long as they were not.
+            self._trouble("turn", error)
+            self._trouble_s = min(max(self._limits.poll_new, 2 * self._trouble_s), self._limits.trouble)
+            await _until(self._retiring, self._trouble_s)
+            return
+        self._trouble_s = 0.0
+        if self._retiring.is_set():
+            # These messages are where they were, and the next start finds them.
+            return
+        self._polled_new = now if poll_new else self._polled_new
+        self._polled_cur = now if poll_cur else self._polled_cur
+        for job in jobs:
+            self._start(job)
+        self._post.slot.set("in_flight", len(self._accounts))
+        if limit > 0 and len(jobs) == limit:
+            return
+        pause = self._limits.poll_new
+        if due is not None and limit > 0:
+            pause = min(pause, max(0.01, due - time.time()))
+        await _until(self._wake, pause)
+
+    def _take(
+        self, heard: Iterable[str], poll_new: bool, poll_cur: bool, limit: int
+    ) -> tuple[list[Job], float | None]:
+        """On the spool's thread: everything the queue is asked in one turn."""
+        self._queue.hear(heard)
+        if poll_new:
+            self._queue.scan("new")
+            self._queue.tidy()
+        if poll_cur:
+            self._queue.scan("cur")
+        return self._queue.take(limit, time.time()), self._queue.next_due()
+
+    def _start(self, job: Job) -> None:
+        try:
+            portions = [
+                (self._destinations[parcel.destination], parcel)
+                for parcel in parcels(job, lambda domain: destination_of(self._config.routes, domain))
+            ]
+        except Exception as error:
+            # Only this message is concerned; it comes again after a while.
+            self._bug(f"message {job.id}", error)
+            portions = []
+        self._accounts.open(job, len(portions))
+        for destination, parcel in portions:
+            destination.add(parcel)
+
+    def _settled(self) -> None:
+        if self._was_full:
+            self._wake.set()
+
+    # Hearing and ending.
+
+    def _hear_worker(self) -> None:
+        self._heard += self._post.hints.receive()
+        self._wake.set()
+
+    def _hear_master(self) -> None:
+        try:
+            said = self._post.channel.receive()
+        except BlockingIOError:
+            return
+        match said:
+            case None:
+                # The master died, and nobody else will end this process.
+                self._loop.remove_reader(self._post.channel.fileno())
+                self._begin_to_retire(self._config.process.stop_timeout)
+            case Retire():
+                self._begin_to_retire(said.seconds)
+            case Reopen():
+                self._reopen_log()
+            case _:
+                self._bug("channel", ValueError(f"the master said {said}"))
+
+    def _begin_to_retire(self, seconds: float) -> None:
+        self._retire_within = seconds
+        self._retiring.set()
+        self._wake.set()
+
+    def _reopen_log(self) -> None:
+        try:
+            self._post.log.reopen()
+        except OSError as error:
+            self._post.log.write(events.ConfigWarning(warning=f"the log cannot be reopened: {error}"))
+
+    async def _retire(self, seconds: float) -> None:
+        """Before the final dot: close. After it: wait for the reply, or be in doubt. Then settle what came."""
+        await self._destinations.stop(seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.last_write):
+                await self._finish_spool()
+
+    async def _finish_spool(self) -> None:
+        """Let the spool take what it can; a disk that fails is not waited for, the next start asks it again."""
+        while True:
+            try:
+                await self._thread.ask(self._queue.tidy)
+            except Exception as error:
+                self._trouble("end", error)
+            if not self._accounts.is_at_work:
+                # The thread has nothing to do: this does not wait.
+                self._thread.close()
+                return
+
+    def _write_from_spool(self, event: events.Event) -> None:
+        """The log belongs to the loop; the queue reports from its own thread."""
+        with contextlib.suppress(RuntimeError):
+            # The loop may have ended before a disk that hangs.
+            self._loop.call_soon_threadsafe(self._post.log.write, event)
+
+    # What should not be.
+
+    def _trouble(self, where: str, error: Exception) -> None:
+        if isinstance(error, SpoolError | OSError):
+            self._post.log.write(events.SpoolTrouble(reason=f"{where}: {error}"))
+        else:
+            self._bug(where, error)
+
+    def _bug(self, where: str, error: BaseException) -> None:
+        self._post.slot.add("bugs")
+        self._post.log.write(events.Bug(where=where, traceback="".join(traceback.format_exception(error))))
+
+    def unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """The event loop's exception handler."""
+        error, message = context.get("exception"), str(context.get("message", "event loop"))
+        self._bug(message, error if isinstance(error, BaseException) else RuntimeError(message))
+
+
+def _allow_files() -> None:
+    """Have as many descriptors as the system gives: each connection is one, and each query to a name server."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

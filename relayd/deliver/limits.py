@@ -1,0 +1,47 @@
+"""Limits: how long delivery waits for what, and how much it has under way. Values only; durations are seconds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from relayd.smtp.client import TIMEOUTS, Phase
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The defaults are for the real world.
+
+    A connection: RFC 5321 names no timeout for connect(), and the kernel's own of two minutes would hold up the
+    next exchanger too long. `replies` are those of section 4.5.3.2, by what is waited for. A kept connection is
+    given back after `transactions`, or when it had nothing to do for `idle`.
+
+    A destination: after `reach` no further exchanger is tried in the same attempt; no further connection is
+    opened for `growth` after one was refused beside others that work. While the queue is full, a destination keeps
+    what it would carry in `backlog` seconds, `backlog_least` parcels in any case; the rest is looked at again
+    after `untried`, so that its wait does not become everybody's.
+
+    The process: at most `in_flight` messages are claimed, `at_once` in one turn; the folders are read every
+    `poll_new` and `poll_cur`. After an error of the disk the next try is `trouble` away, then twice as far, up
+    to `trouble_most`. At a stop, servers have `farewell` to answer QUIT and the disk `last_write`.
+    """
+
+    connect: float = 30.0
+    replies: Mapping[Phase, float] = field(default_factory=lambda: TIMEOUTS)
+    idle: float = 2.0
+    transactions: int = 100
+
+    reach: float = 600.0
+    growth: float = 30.0
+    backlog: float = 10.0
+    backlog_least: int = 100
+    untried: float = 30.0
+
+    in_flight: int = 2000
+    at_once: int = 200
+    poll_new: float = 1.0
+    poll_cur: float = 30.0
+    trouble: float = 10.0
+    trouble_most: float = 120.0
+    lock: float = 5.0
+    recovery: float = 30.0
+    farewell: float = 1.0
+    last_write: float = 10.0

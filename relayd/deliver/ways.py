@@ -1,0 +1,76 @@
+"""Ways: what all destinations share on the way to an exchanger, from the configuration and the system's limits.
+
+Refuses to know messages.
+"""
+
+import asyncio
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relayd.base import events, names
+from relayd.base.counters import Slot
+from relayd.base.sections import Config, Delivery
+from relayd.deliver.connection import Clock
+from relayd.deliver.exchangers import IP, Ourselves
+from relayd.deliver.limits import Limits
+from relayd.deliver.measures import Latencies
+from relayd.deliver.resolve import Resolver
+
+
+@dataclass(frozen=True)
+class Ways:
+    """`ehlo_name` None: the literal of the address that a connection comes from.
+
+    `places` bounds the connections of all destinations together.
+    """
+
+    settings: Delivery
+    limits: Limits
+    ehlo_name: str | None
+    ourselves: Ourselves
+    resolver: Resolver
+    latencies: Latencies
+    dice: random.Random
+    clock: Clock
+    counters: Slot
+    write: Callable[[events.Event], None]
+    places: asyncio.Semaphore
+
+
+def ways_of(
+    config: Config,
+    endpoints: frozenset[tuple[IP, int]],
+    limits: Limits,
+    counters: Slot,
+    write: Callable[[events.Event], None],
+    dice: random.Random,
+) -> Ways:
+    """The ways of a process whose listeners are reached at `endpoints`."""
+    places = _places()
+    # Other hosts make nothing of a short name; they are given the address they see (section 4.1.1.1).
+    full_name = config.hostname if names.is_qualified(config.hostname) else None
+    return Ways(
+        settings=config.delivery,
+        limits=limits,
+        ehlo_name=config.delivery.ehlo_name or full_name,
+        ourselves=Ourselves(config.hostname.lower(), endpoints, frozenset(config.delivery.own_addresses)),
+        resolver=Resolver(
+            config.dns.nameservers, config.dns.timeout, asked=lambda: counters.add("lookups"), at_once=places
+        ),
+        latencies=Latencies(),
+        dice=dice,
+        clock=time.monotonic,
+        counters=counters,
+        write=write,
+        places=asyncio.Semaphore(places),
+    )
+
+
+def _places() -> int:
+    """How many connections, and as many queries, may be open: each is a descriptor, and there are other files."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if files == resource.RLIM_INFINITY else max(1, files // 4)

@@ -1,0 +1,154 @@
+"""A town: what a destination needs around it, with a real name server and the report of every parcel.
+
+Exchangers are the test's own; they share one port, since DNS names hosts only. `clock` may be moved by hand.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from relayd.base import events
+from relayd.base.config import Config, load
+from relayd.base.counters import Board
+from relayd.base.sections import Route
+from relayd.deliver.courier import Means
+from relayd.deliver.destination import Destination
+from relayd.deliver.exchangers import Ourselves
+from relayd.deliver.hop import Hop
+from relayd.deliver.limits import Limits
+from relayd.deliver.mail import Mail
+from relayd.deliver.parcel import Parcel, Via
+from relayd.deliver.ways import Ways, ways_of
+from relayd.smtp.client import Phase
+from relayd.spool.outcome import Kind, Outcome
+from tests.deliver.fake_spool import FakeSpool
+from tests.deliver.making import job, parcel
+from tests.world.exchanger import Exchanger
+from tests.world.names import NameServer
+from tests.world.network import free_port
+
+ONE = """
+example.net. 60 IN MX 10 mx.example.net.
+mx.example.net. 60 IN A 127.0.0.2
+"""
+TWO_EQUAL = """
+example.net. 60 IN MX 10 one.example.net.
+example.net. 60 IN MX 10 two.example.net.
+one.example.net. 60 IN A 127.0.0.2
+two.example.net. 60 IN A 127.0.0.3
+"""
+TWO_TIERS = TWO_EQUAL.replace("MX 10 two", "MX 20 two")
+FIRST, SECOND = "127.0.0.2", "127.0.0.3"
+
+
+class Town:
+    """Make it on the event loop that it is used on."""
+
+    def __init__(self, config: Config, limits: Limits, ourselves: Ourselves | None = None) -> None:
+        self.spool = FakeSpool()
+        self.reports: list[tuple[Parcel, tuple[Outcome, ...], Via]] = []
+        self.events: list[events.Event] = []
+        self.bugs: list[Exception] = []
+        self.now: float | None = None
+        self.counters = Board(1).slot(0)
+        self._reported = asyncio.Event()
+        self.ways: Ways = replace(
+            ways_of(config, frozenset(), limits, self.counters, self.events.append, random.Random(1)),
+            clock=self._clock,
+            ourselves=ourselves or Ourselves(config.hostname, frozenset()),
+        )
+        self.means = Means(
+            ways=self.ways,
+            mail=Mail(self.spool),
+            report=self._report,
+            bug=lambda where, error: self.bugs.append(error),
+        )
+
+    def hop(self, destination: str = "example.net", route: Route | None = None) -> Hop:
+        """The way to a destination."""
+        return Hop(destination, route, self.ways)
+
+    def destination(self, name: str = "example.net", route: Route | None = None) -> Destination:
+        """A destination."""
+        return Destination(name, route, self.means)
+
+    async def reported(self, count: int) -> list[tuple[Parcel, tuple[Outcome, ...], Via]]:
+        """The reports, once there are so many."""
+        while len(self.reports) < count:
+            self._reported.clear()
+            await self._reported.wait()
+        return self.reports
+
+    def kinds(self) -> Counter[Kind | None]:
+        """How often each kind was reported; None is a parcel that was not tried."""
+        return Counter(each.kind for _, found, _ in self.reports for each in found) + Counter(
+            None for _, found, _ in self.reports if not found
+        )
+
+    def replies(self) -> list[str]:
+        """All replies that were reported, in order."""
+        return [str(each.reply) for _, found, _ in self.reports for each in found]
+
+    def named(self, kind: type[events.Event]) -> list[events.Event]:
+        """Events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def _clock(self) -> float:
+        return time.monotonic() if self.now is None else self.now
+
+    def _report(self, reported: Parcel, outcomes: tuple[Outcome, ...], via: Via) -> None:
+        self.reports.append((reported, outcomes, via))
+        self._reported.set()
+
+
+class Surroundings:
+    """The name server and the exchangers, which live in threads of their own, and the configuration for them."""
+
+    def __init__(self, folder: Path, zone: str, addresses: Sequence[str]) -> None:
+        self.port = free_port(*addresses)
+        self.names = NameServer(zone)
+        self.exchangers = [Exchanger(address, self.port) for address in addresses]
+        self._folder = folder
+
+    def town(
+        self, settings: str = "", *, private: bool = True, ourselves: Ourselves | None = None, **limits: Any
+    ) -> Town:
+        """A town in these surroundings; `settings` are more keys of [delivery], `limits` see `impatient`."""
+        path = self._folder / "relayd.toml"
+        host, port = self.names.address
+        path.write_text(
+            f'hostname = "relay.example.org"\n'
+            f"[delivery]\nport = {self.port}\nprivate_exchangers = {str(private).lower()}\n{settings}\n"
+            f'[dns]\nnameservers = ["{host}:{port}"]\n'
+        )
+        return Town(load(path), impatient(**limits), ourselves)
+
+
+def impatient(**limits: Any) -> Limits:
+    """Limits for tests; a name of a phase in lower case is the time for that phase."""
+    phases = {phase.name.lower(): phase for phase in Phase}
+    replies = dict(Limits().replies)
+    replies.update({phases[name]: limits.pop(name) for name in list(limits) if name in phases})
+    return replace(Limits(replies=replies), **limits)
+
+
+@contextmanager
+def surroundings(folder: Path, zone: str = ONE, *addresses: str) -> Iterator[Surroundings]:
+    """A name server with this zone, and exchangers at these addresses (the first one when none is named)."""
+    made = Surroundings(folder, zone, addresses or (FIRST,))
+    with ExitStack() as stack:
+        stack.enter_context(made.names)
+        for each in made.exchangers:
+            stack.enter_context(each)
+        yield made
+
+
+def letters(count: int, recipient: str = "bob@example.net") -> list[Parcel]:
+    """Parcels of so many messages, each with an ID of its own."""
+    return [parcel(job(recipient, message_id=f"{number:017}")) for number in range(count)]
