@@ -1,0 +1,125 @@
+"""`relayd status`: the processes, what waits in the spool, and what went through since the start."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from relayd.base import units
+from relayd.cli.arguments import configuration
+from relayd.cli.output import as_json, octets, plural, table
+from relayd.master import control
+from relayd.master.control import NotRunning, Process, Report, StatusPlease
+from relayd.spool.view import View
+
+NOT_RUNNING = 3
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """See the module."""
+    config = configuration(arguments)
+    now = time.time()
+    try:
+        report = control.ask(config.process.pid_file, StatusPlease())
+    except NotRunning:
+        report = None
+    spool = _spool(config.spool.directory, now)
+    if arguments.json:
+        print(as_json({"running": report is not None, **_processes(report, now), "spool": spool}))
+    else:
+        for line in _in_words(report, spool, config.spool.directory, now):
+            print(line)
+    return 0 if report is not None else NOT_RUNNING
+
+
+def _processes(report: Report | None, now: float) -> dict[str, Any]:
+    if report is None:
+        return {}
+    return {
+        "version": report.version,
+        "pid": report.pid,
+        "uptime_s": round(now - report.started),
+        "state": report.state,
+        "user": report.user,
+        "listening": report.listening,
+        "processes": [
+            {
+                "role": each.role,
+                "pid": each.pid,
+                "state": each.state,
+                "uptime_s": round(now - each.started),
+                "memory": memory(each.pid),
+                "restarts": each.restarts,
+                **each.gauges,
+            }
+            for each in report.processes
+        ],
+        "totals": report.totals,
+    }
+
+
+def memory(pid: int) -> int:
+    """A process's own share of memory (PSS) in octets, 0 where the system does not tell us."""
+    try:
+        return int(psutil.Process(pid).memory_full_info().pss) if pid else 0
+    except (psutil.Error, OSError):
+        return 0
+
+
+def _spool(directory: Path, now: float) -> dict[str, Any]:
+    try:
+        summary = View(directory).summary(now)
+    except FileNotFoundError:
+        return {}
+    return {
+        "due": summary.due,
+        "waiting": summary.new + summary.cur,
+        "held": summary.hold,
+        "failed": summary.failed,
+        "oldest_due_s": None if summary.oldest_due is None else max(0, round(now - summary.oldest_due)),
+    }
+
+
+def _in_words(report: Report | None, spool: dict[str, Any], directory: Path, now: float) -> list[str]:
+    lines = ["relayd is not running"] if report is None else _running(report, now)
+    lines.append("")
+    if not spool:
+        return [*lines, f"spool {directory}: not there yet"]
+    oldest = spool["oldest_due_s"]
+    lines.append(
+        f"spool {directory}: {plural(spool['waiting'], 'message waits', 'messages wait')}, {spool['due']} due now"
+        + (f" (the oldest for {units.in_words(oldest)})" if oldest is not None else "")
+        + f"; {spool['held']} on hold, {spool['failed']} in failed/"
+    )
+    if report is not None:
+        totals = report.totals
+        lines.append(
+            f"since the start: {plural(totals['sessions'], 'session')}, "
+            f"{plural(totals['accepted'], 'message')} accepted "
+            f"for {plural(totals['accepted_recipients'], 'recipient')}; "
+            f"recipients {totals['delivered']} delivered, {totals['deferred']} times deferred, "
+            f"{totals['failed']} failed, {totals['in_doubt']} in doubt"
+        )
+        if totals["bugs"]:
+            lines.append(f"{plural(totals['bugs'], 'bug')} met; the log has them as event=bug: please report them")
+    return lines
+
+
+def _running(report: Report, now: float) -> list[str]:
+    rows: list[tuple[str, ...]] = [("process", "pid", "state", "up", "memory", "sessions", "restarts")]
+    rows += [_row(each, now) for each in report.processes]
+    places = ", ".join(report.listening)
+    return [
+        f"relayd {report.version} is {report.state} as user {report.user}, listening at {places}",
+        "",
+        *(f"  {line}" for line in table(rows, right=frozenset({1, 4, 5, 6}))),
+    ]
+
+
+def _row(each: Process, now: float) -> tuple[str, ...]:
+    sessions = str(each.gauges.get("open_sessions", 0)) if each.role.startswith("worker") else ""
+    up = units.in_words(now - each.started) if each.pid else ""
+    restarts = str(each.restarts) if each.role != "master" else ""
+    return each.role, str(each.pid or ""), each.state, up, octets(memory(each.pid)), sessions, restarts

@@ -1,0 +1,42 @@
+"""Words of the command line: what is understood, and what is refused in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from relayd.cli.arguments import config_path, configuration, parse
+
+
+def test_options_stand_before_or_after_the_command() -> None:
+    """-c and --spool belong to every command."""
+    for words in (["-c", "a", "--spool", "b", "status"], ["status", "-c", "a", "--spool", "b"]):
+        parsed = parse(words)
+        assert (parsed.config, parsed.spool, parsed.command) == (Path("a"), Path("b"), "status")
+
+
+def test_start_replaces_addresses_and_port(tmp_path: Path) -> None:
+    """start ADDRESS --port N, over what the file says."""
+    path = tmp_path / "relayd.toml"
+    path.write_text('[[listener]]\naddress = "127.0.0.1"\nport = 25\n')
+    config = configuration(parse(["start", "localhost", "::1", "--port", "2525", "-c", str(path)]))
+    assert [(each.address, each.port) for each in config.listeners] == [("localhost", 2525), ("::1", 2525)]
+
+
+def test_the_checkouts_configuration_is_the_default() -> None:
+    """etc/relayd.toml beside the package."""
+    assert config_path(parse(["check"])) == Path(__file__).parents[2] / "etc" / "relayd.toml"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["fly"], ["start", "--port", "x"], ["queue"], ["queue", "show"], ["status", "--yes"], ["stop", "now"]],
+)
+def test_words_that_mean_nothing_are_one_line_and_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 2, and where to read more."""
+    with pytest.raises(SystemExit) as ended:
+        parse(words)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert said.startswith("relayd: ")
+    assert "--help" in said
