@@ -5,6 +5,7 @@ arrives makes it fail: what is no message becomes `Garbled`, since the other end
 """
 
 import socket
+from typing import Literal
 
 import msgspec
 
@@ -47,13 +48,33 @@ class Reopen(Message, frozen=True, tag="reopen_log"):
     """Master: the log file was moved away; open it anew."""
 
 
+class Operate(Message, frozen=True, tag="operate"):
+    """Master, to delivery: an operator's order about messages; see `deliver.operator`. Answered by Operated.
+
+    `recipient` None stands for all that are open; `notify` whether the sender is told of what is removed.
+    """
+
+    ticket: int
+    verb: Literal["remove", "fail"]
+    ids: tuple[str, ...]
+    recipient: str | None = None
+    notify: bool = False
+
+
+class Operated(Message, frozen=True, tag="operated"):
+    """Delivery: what came of the order of this ticket, one word or sentence for each ID."""
+
+    ticket: int
+    results: tuple[str, ...]
+
+
 class Garbled(Message, frozen=True, tag="garbled"):
     """Nobody says this: it stands for a datagram that could not be read, or was cut, and shows its beginning."""
 
     beginning: str
 
 
-Said = Ready | Refused | Retire | Reopen
+Said = Ready | Refused | Retire | Reopen | Operate | Operated
 
 _decoder: msgspec.json.Decoder[Said] = msgspec.json.Decoder(Said)
 _encoder = msgspec.json.Encoder()

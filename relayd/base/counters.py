@@ -24,6 +24,7 @@ TOTALS = (
     "in_doubt",
     "notifications",
     "undeliverable",
+    "removed",
     "lookups",
     "connections",
     "bugs",

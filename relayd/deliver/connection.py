@@ -13,7 +13,7 @@ from typing import cast
 
 from relayd.deliver.exchangers import IP, Candidate
 from relayd.deliver.limits import Limits
-from relayd.smtp.client import Conversation, Event, Order, Over, Phase
+from relayd.smtp.client import Conversation, Event, Over, Phase
 from relayd.smtp.data import Encoder
 from relayd.smtp.reply import Reply, reply
 
@@ -39,7 +39,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
-        # Whether the exchanger may have taken the mail data of the last transaction.
+        # Whether the exchanger may have the mail data of this transaction; reset by who has heard of its end.
         self.has_sent_the_dot = False
 
     # Called by the event loop.
@@ -89,11 +89,6 @@ class Connection(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether the conversation goes on."""
         return self.conversation.phase is not Phase.CLOSED
-
-    def begin(self, order: Order) -> None:
-        """Start a transaction; only when ready."""
-        self.has_sent_the_dot = False
-        self.conversation.begin(order)
 
     async def event(self) -> Event:
         """What the conversation says next; a timeout becomes its end."""

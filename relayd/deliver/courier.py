@@ -115,9 +115,10 @@ class Courier:
         """Carry parcels over one connection, as long as it is good and something comes."""
         self._is_kept = False
         for _ in range(self._limits.transactions):
-            parcel = await self._next(reached)
-            if parcel is None:
+            following = await self._next(reached)
+            if following is None:
                 return
+            reached, parcel = following
             self._parcel = parcel
             try:
                 outcomes = await self._carry(reached, parcel)
@@ -126,24 +127,28 @@ class Courier:
                 reached.connection.abort()
                 outcomes = refusal(parcel, INTERNAL, reached.via, datetime.now(UTC))
             self._parcel = None
+            reached.connection.has_sent_the_dot = False
             if outcomes is None:
                 self._waiting.put_back(parcel)
                 return
             self._is_kept = True
             self._means.report(parcel, outcomes, reached.via)
 
-    async def _next(self, reached: Reached) -> Parcel | None:
-        """The next parcel for this connection; None when it has served."""
+    async def _next(self, reached: Reached) -> tuple[Reached, Parcel] | None:
+        """The next parcel for this connection, and why this one; None when it has served."""
         connection = reached.connection
-        if self._is_kept and not (await connection.is_ready() and self._hop.is_worth_keeping(reached)):
-            return None
-        if not self._waiting:
+        kept: Reached | None = reached
+        if self._is_kept:
+            kept = self._hop.kept(reached) if await connection.is_ready() else None
+        if kept is not None and not self._waiting:
             await self._waiting.come(self._limits.idle)
             self._is_kept = True
             # Much may have been learned of the other exchangers meanwhile.
-            if not self._hop.is_worth_keeping(reached):
-                return None
-        return self._waiting.take() if await connection.is_ready() else None
+            kept = self._hop.kept(reached)
+        if kept is None or not await connection.is_ready():
+            return None
+        parcel = self._waiting.take()
+        return None if parcel is None else (kept, parcel)
 
     async def _carry(self, reached: Reached, parcel: Parcel) -> tuple[Outcome, ...] | None:
         """One transaction: an outcome for each recipient; None when there was none, the connection being gone."""
@@ -162,7 +167,7 @@ class Courier:
             ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
             return ()
         answers = conversation.answers
-        connection.begin(parcel.order)
+        conversation.begin(parcel.order)
         while not isinstance(event := await connection.event(), Finished):
             if not isinstance(event, SendContent):
                 raise AssertionError(f"{event} in a transaction")

@@ -14,10 +14,20 @@ import signal
 import time
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relayd.base import events
-from relayd.base.channel import CANNOT_BOOT, RETIRED, Channel, Ready, Refused, Reopen, Retire
+from relayd.base.channel import (
+    CANNOT_BOOT,
+    RETIRED,
+    Channel,
+    Operate,
+    Operated,
+    Ready,
+    Refused,
+    Reopen,
+    Retire,
+)
 from relayd.base.counters import Slot
 from relayd.base.log import Log
 from relayd.base.loop import run
@@ -29,6 +39,8 @@ from relayd.deliver.destinations import Destinations
 from relayd.deliver.exchangers import IP
 from relayd.deliver.limits import Limits
 from relayd.deliver.mail import Mail
+from relayd.deliver.notices import Notices
+from relayd.deliver.operator import Operator
 from relayd.deliver.parcel import parcels
 from relayd.deliver.routes import destination_of
 from relayd.deliver.thread import SpoolThread
@@ -38,6 +50,7 @@ from relayd.spool.errors import SpoolError
 from relayd.spool.hint import Hints
 from relayd.spool.job import Job
 from relayd.spool.layout import Layout
+from relayd.spool.pause import EVERYTHING, Pause
 from relayd.spool.queue import Queue
 
 
@@ -124,6 +137,9 @@ class DeliveryProcess:
                 bug=self._bug,
             )
         )
+        self._operator = Operator(self._queue, Notices(post.config, self._queue), self._write_from_spool)
+        self._pause = Pause(layout, post.disk)
+        self._paused: frozenset[str] = frozenset()
         self._heard: list[str] = []
         self._wake = asyncio.Event()
         self._retiring = asyncio.Event()
@@ -203,18 +219,21 @@ class DeliveryProcess:
     ) -> tuple[list[Job], float | None]:
         """On the spool's thread: everything the queue is asked in one turn."""
         self._queue.hear(heard)
+        self._paused = self._pause.current()
         if poll_new:
             self._queue.scan("new")
             self._queue.tidy()
         if poll_cur:
             self._queue.scan("cur")
+        if EVERYTHING in self._paused:
+            return [], None
         return self._queue.take(limit, time.time()), self._queue.next_due()
 
     def _start(self, job: Job) -> None:
         try:
             portions = [
                 (self._destinations[parcel.destination], parcel)
-                for parcel in parcels(job, lambda domain: destination_of(self._config.routes, domain))
+                for parcel in parcels(self._unpaused(job), self._destination_of)
             ]
         except Exception as error:
             # Only this message is concerned; it comes again after a while.
@@ -223,6 +242,16 @@ class DeliveryProcess:
         self._accounts.open(job, len(portions))
         for destination, parcel in portions:
             destination.add(parcel)
+
+    def _destination_of(self, domain: str) -> str:
+        return destination_of(self._config.routes, domain)
+
+    def _unpaused(self, job: Job) -> Job:
+        """The job without the recipients that an operator does not want delivered now."""
+        if not self._paused:
+            return job
+        recipients = job.envelope.recipients
+        return replace(job, open=tuple(i for i in job.open if recipients[i].domain not in self._paused))
 
     def _settled(self) -> None:
         if self._was_full:
@@ -248,8 +277,21 @@ class DeliveryProcess:
                 self._begin_to_retire(said.seconds)
             case Reopen():
                 self._reopen_log()
+            case Operate():
+                self._operate(said)
             case _:
                 self._bug("channel", ValueError(f"the master said {said}"))
+
+    def _operate(self, order: Operate) -> None:
+        def done(result: object) -> None:
+            if isinstance(result, tuple):
+                self._post.channel.send(Operated(order.ticket, result))
+            elif isinstance(result, Exception):
+                self._trouble("order", result)
+                self._post.channel.send(Operated(order.ticket, (str(result),) * len(order.ids)))
+            self._wake.set()
+
+        self._thread.submit(lambda: self._operator.carry_out(order), done)
 
     def _begin_to_retire(self, seconds: float) -> None:
         self._retire_within = seconds
@@ -277,6 +319,8 @@ class DeliveryProcess:
             except Exception as error:
                 self._trouble("end", error)
             if not self._accounts.is_at_work:
+                with contextlib.suppress(Exception):
+                    await self._thread.ask(self._queue.close)
                 # The thread has nothing to do: this does not wait.
                 self._thread.close()
                 return

@@ -21,7 +21,7 @@ from relayd.deliver.exchangers import (
     select,
 )
 from relayd.deliver.parcel import Via
-from relayd.deliver.ranking import Ranked, is_worth_keeping, rank
+from relayd.deliver.ranking import Ranked, rank, why_keep
 from relayd.deliver.ways import Ways
 from relayd.smtp.client import Over
 from relayd.smtp.reply import Reply, reply
@@ -95,11 +95,14 @@ class Hop:
             )
         return refused
 
-    def is_worth_keeping(self, reached: Reached) -> bool:
-        """Whether a new connection would still go where this one has gone."""
+    def kept(self, reached: Reached) -> Reached | None:
+        """The same with today's reason for it, or None when a new connection would go elsewhere."""
         ways = self._ways
-        return is_worth_keeping(
+        why = why_keep(
             reached.connection.candidate, reached.candidates, ways.latencies, ways.settings.rank, ways.clock()
+        )
+        return (
+            None if why is None else replace(reached, via=replace(reached.via, chosen=f"kept connection: {why}"))
         )
 
     async def _greet(self, candidate: Candidate) -> Connection | Reply:

@@ -61,26 +61,35 @@ def rank(
     return Ranked(tuple(ordered), reason)
 
 
-def is_worth_keeping(
+def why_keep(
     candidate: Candidate, candidates: Sequence[Candidate], latencies: Latencies, rule: Rule, now: float
-) -> bool:
-    """Whether a connection to the candidate is still what a new one would go to.
+) -> str | None:
+    """Why a connection to the candidate is still what a new one would go to, or None when it is not.
 
     It is not while a better preference may answer, nor beside an exchanger that is faster or not yet measured.
     Those that lately did not answer do not count: to ask them again for each message would delay all mail.
     """
     for _, tier in _tiers(candidates, rule):
-        entries = _entries(tier, latencies, now)
         if candidate in tier:
-            own = latencies.of(candidate).figure
-            others = [entry for entry in entries if entry.name != candidate.exchanger]
-            if own is None or any(entry.figure is None and not entry.is_asked for entry in others):
-                return False
-            figures = [entry.figure for entry in entries if entry.figure is not None]
-            return own <= _equal_up_to(min(figures))
+            return _why_keep(candidate, _entries(tier, latencies, now), latencies.of(candidate).figure)
         if not all(latencies.of(each).is_down(now) for each in tier):
-            return False
-    return False
+            return None
+    return None
+
+
+def _why_keep(candidate: Candidate, entries: Sequence[_Entry], own: float | None) -> str | None:
+    others = [entry for entry in entries if entry.name != candidate.exchanger]
+    if own is None or any(entry.figure is None and not entry.is_asked for entry in others):
+        return None
+    known = sorted((entry for entry in entries if entry.figure is not None), key=_figure)
+    if own > _equal_up_to(_figure(known[0])):
+        return None
+    kept = f"{candidate.exchanger} ({_ms(own)})"
+    beside = next((entry for entry in (*known, *others) if entry.name != candidate.exchanger), None)
+    if beside is None:
+        return f"{kept} is the only one"
+    is_equal = beside.figure is not None and beside.figure <= _equal_up_to(own)
+    return f"{kept} {'is as fast as' if is_equal else 'greets faster than'} {beside}"
 
 
 def _tiers(candidates: Iterable[Candidate], rule: Rule) -> list[tuple[int, list[Candidate]]]:

@@ -10,6 +10,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 # Nothing that could block is opened: a FIFO by somebody's hand must not stop the queue.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_BOOT = "/proc/sys/kernel/random/boot_id"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -90,6 +91,11 @@ class Disk:
         """All names in a folder, in no order; what is not UTF-8 in them as surrogates."""
         return os.listdir(path)
 
+    def files(self, path: str) -> list[tuple[str, bool]]:
+        """The same, and of each name whether it is a regular file's."""
+        with os.scandir(path) as entries:
+            return [(entry.name, entry.is_file(follow_symlinks=False)) for entry in entries]
+
     def rename(self, source: str, target: str) -> None:
         """Move a name; the target, where there is one, is replaced."""
         os.rename(source, target)
@@ -138,6 +144,11 @@ class Disk:
     def user(self) -> int:
         """Whose files this process can make."""
         return os.geteuid()
+
+    def boot(self) -> str:
+        """What tells this run of the machine from any other."""
+        with open(_BOOT) as file:
+            return file.read(64).strip()
 
     def free(self, path: str) -> tuple[int, int]:
         """Free octets and free inodes for a user who is not root; inodes are -1 where there is no such count."""

@@ -15,7 +15,9 @@ _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _TIME_DIGITS = 11
 _RANDOM_DIGITS = 6
 LENGTH = _TIME_DIGITS + _RANDOM_DIGITS
-_FORM = re.compile(f"[{_DIGITS}]{{{LENGTH}}}")
+# As a regular expression.
+ID_FORM = f"[{_DIGITS}]{{{LENGTH}}}"
+_FORM = re.compile(ID_FORM)
 
 
 class Ids:

@@ -7,6 +7,7 @@ else cannot be read raises NotSound; OSError is the disk's.
 
 import re
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,13 +15,16 @@ from relayd.smtp.reply import Reply, printable
 from relayd.spool.disk import Disk
 from relayd.spool.errors import NO_ROOM, NotSound
 from relayd.spool.layout import Layout
-from relayd.spool.outcome import Entry, Notified, Outcome, Scheduled
+from relayd.spool.outcome import Entry, Notified, Outcome, Scheduled, check_recipients
 from relayd.spool.regular import open_regular, read_all
 
 # More than all attempts of five days for a message with ten thousand recipients; a larger one is not ours.
 LARGEST = 128 << 20
 # How much of a reply is kept, in characters: a hostile one must not use up the disk, try after try.
 _LONGEST_REPLY = 2000
+
+# As we write it. Within a string of JSON its quotes would be escaped.
+_SCHEDULED = b'"kind":"scheduled"'
 
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 
@@ -117,11 +121,46 @@ def read(disk: Disk, path: str, is_doubtful: Callable[[float], bool] = lambda mt
         disk.close(fd)
 
 
+class Standing(NamedTuple):
+    """How a message stands: who is open, how many attempts there were, and what came last of those who are."""
+
+    open: tuple[int, ...]
+    attempts: int
+    last: Outcome | None
+
+
+def standing(content: bytes, recipients: int) -> Standing:
+    """The fold of a journal in short, from its end and no further than needed; raises NotSound.
+
+    It may differ from the whole fold only where somebody wrote lines that we do not write.
+    """
+    lines = content[: _sound(content)].split(b"\n")[:-1]
+    unseen = set(range(recipients))
+    waiting: set[int] = set()
+    attempts = 0
+    last: Outcome | None = None
+    last_of_open: Outcome | None = None
+    for number in range(len(lines), 0, -1):
+        line = lines[number - 1]
+        entry = None if _SCHEDULED in line else parse_line(line, number)
+        if not isinstance(entry, Outcome):
+            continue
+        check_recipients(entry, recipients)
+        attempts = max(attempts, entry.attempt)
+        last = last or entry
+        seen = unseen.intersection(entry.recipients)
+        unseen -= seen
+        if seen and not entry.kind.is_final:
+            waiting |= seen
+            last_of_open = last_of_open or entry
+        if not unseen:
+            break
+    return Standing(tuple(sorted(waiting | unseen)), attempts, last_of_open or last)
+
+
 def parse(content: bytes) -> tuple[list[Entry], int]:
     """The entries, and how many octets of the file are whole lines; raises NotSound."""
-    # After a power cut a file may be as long as it should and have zeros where data never came; ours has none.
-    written = content.find(b"\0")
-    sound = content.rfind(b"\n", 0, written if written >= 0 else len(content)) + 1
+    sound = _sound(content)
     entries = [parse_line(line, number) for number, line in enumerate(content[:sound].split(b"\n")[:-1], start=1)]
     return entries, sound
 
@@ -140,14 +179,25 @@ def parse_line(line: bytes, number: int) -> Entry:
     return entry
 
 
+def _sound(content: bytes) -> int:
+    """How many octets were certainly written whole."""
+    # After a power cut a file may be as long as it should and have zeros where data never came; ours has none.
+    written = content.find(b"\0")
+    return content.rfind(b"\n", 0, written if written >= 0 else len(content)) + 1
+
+
 def _is_sound(reply: Reply) -> bool:
     """Whether a reply has the form of one: it goes into notifications, and people can edit a journal."""
     return (
         200 <= reply.code <= 599
         and bool(reply.lines)
-        and all(printable(line) == line for line in reply.lines)
+        and _is_printable("".join(reply.lines))
         and (reply.enhanced is None or _ENHANCED.fullmatch(reply.enhanced) is not None)
     )
+
+
+def _is_printable(text: str) -> bool:
+    return text.isprintable() or printable(text) == text
 
 
 def _bounded(entry: Entry) -> Entry:

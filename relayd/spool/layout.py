@@ -15,11 +15,13 @@ from pathlib import Path
 
 from relayd.spool.disk import Disk
 from relayd.spool.errors import WrongSpool
-from relayd.spool.ids import LENGTH, is_id
+from relayd.spool.ids import ID_FORM, is_id
 
 # The order decides when one ID stands in two folders: the first wins.
 STATES = ("hold", "failed", "cur", "new")
 _FOLDERS = ("tmp", "new", "cur", "hold", "failed", "journal", "ledger", "reserve")
+
+_NAME = re.compile(f"({ID_FORM}),S=(0|[1-9][0-9]{{0,14}})")
 
 # A newer relayd that keeps its spool in another way writes another number.
 _FORMAT = b"relayd spool 1\n"
@@ -126,12 +128,8 @@ def name_of(message_id: str, size: int) -> str:
 
 def parse_name(name: str) -> tuple[str, int] | None:
     """The ID and the size in octets that a file name says, or None when it is no name of ours."""
-    message_id, size = name[:LENGTH], name[LENGTH + 3 :]
-    if name[LENGTH : LENGTH + 3] != ",S=" or not is_id(message_id):
-        return None
-    if not (size.isascii() and size.isdigit()) or len(size) > 15 or (size[0] == "0" and size != "0"):
-        return None
-    return message_id, int(size)
+    found = _NAME.fullmatch(name)
+    return None if found is None else (found[1], int(found[2]))
 
 
 def parse_prepared(name: str) -> tuple[str, int] | None:

@@ -9,6 +9,7 @@ line that could not be written whole is ended by the next one, and whoever reads
 Refuses to know why. Fails with OSError.
 """
 
+import contextlib
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -21,13 +22,19 @@ from relayd.spool.layout import Layout
 
 
 class Fate(StrEnum):
-    """What happened to recipients of a message; UNDELIVERABLE is a failure that nobody could be told of."""
+    """What happened to recipients of a message; UNDELIVERABLE is a failure that nobody could be told of.
+
+    BEGAN and ENDED are about the delivery process: it began, with the boot of the machine in the place of an ID,
+    and ended with all that it did on the medium.
+    """
 
     ACCEPTED = "accepted"
     DELIVERED = "delivered"
     FAILED = "failed"
     UNDELIVERABLE = "undeliverable"
     REMOVED = "removed"
+    BEGAN = "began"
+    ENDED = "ended"
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -90,8 +97,11 @@ class Ledger:
         if day == self._day:
             return
         fd = self._disk.open_append(self._layout.message("ledger", day))
-        if self._fd >= 0:
-            old, self._fd = self._fd, -1
-            self._disk.close(old)
-        self._fd, self._day, self._is_torn = fd, day, False
+        old, self._fd, self._day, self._is_torn = self._fd, fd, day, False
+        if old >= 0:
+            # Nobody syncs it after this. What it could not keep is no reason to leave out the new day's lines.
+            with contextlib.suppress(OSError):
+                self._disk.sync(old)
+            with contextlib.suppress(OSError):
+                self._disk.close(old)
         self._disk.sync_folder(self._layout.folder("ledger"))

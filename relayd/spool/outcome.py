@@ -86,6 +86,12 @@ class State(msgspec.Struct, frozen=True):
     next: datetime | None
 
 
+def check_recipients(outcome: Outcome, recipients: int) -> None:
+    """Raise NotSound for an outcome of a recipient that the envelope does not have."""
+    if max(outcome.recipients, default=0) >= recipients:
+        raise NotSound(f"its journal knows recipient {max(outcome.recipients)}, its envelope {recipients}")
+
+
 def fold(recipients: int, entries: Iterable[Entry]) -> State:
     """The state of a message of so many recipients after these entries, oldest first; raises NotSound."""
     last: dict[int, Outcome] = {}
@@ -96,8 +102,7 @@ def fold(recipients: int, entries: Iterable[Entry]) -> State:
     following: datetime | None = None
     for entry in entries:
         if isinstance(entry, Outcome):
-            if entry.recipients and max(entry.recipients) >= recipients:
-                raise NotSound(f"its journal knows recipient {max(entry.recipients)}, its envelope {recipients}")
+            check_recipients(entry, recipients)
             attempts = max(attempts, entry.attempt)
             last.update(dict.fromkeys(entry.recipients, entry))
             if entry.kind.is_final:

@@ -82,6 +82,12 @@ class Delivering(Protocol):
     def take(self, limit: int, now: float) -> list[Job]:
         """Claim up to so many messages that are due at `now` (seconds since 1970)."""
 
+    def claim(self, message_id: str) -> Job | None:
+        """Claim one message for its operator, due or not, also one that is held.
+
+        None while it is in flight or cannot be claimed now. Raises NoSuchMessage and OSError.
+        """
+
     def next_due(self) -> float | None:
         """When something may be taken (seconds since 1970, 0.0 for now), or None."""
 
@@ -116,8 +122,14 @@ class Delivering(Protocol):
         When it fails, the same call again goes on where it stopped.
         """
 
+    def remove(self, job: Job) -> None:
+        """End a message that is not to be delivered; the ledger says that its open recipients were removed."""
+
     def put_back(self, job: Job, due: datetime | None = None) -> None:
         """Give a claim up without an outcome: the message is due as before, or at `due`."""
+
+    def close(self) -> None:
+        """End, when nothing is in flight any more."""
 
     def tidy(self) -> None:
         """Once a second: make durable what needs no haste. Trouble is reported and met again the next time."""

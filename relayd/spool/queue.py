@@ -8,7 +8,9 @@ SpoolError; what is not a sound message of ours goes to failed/ with the reason 
 refuses now is tried again later.
 """
 
+import contextlib
 import errno
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -17,11 +19,11 @@ from relayd.base import events
 from relayd.spool.aside import Aside
 from relayd.spool.claim import Claim
 from relayd.spool.disk import Disk
-from relayd.spool.errors import LeaseLost, NotSound, SpoolFull
+from relayd.spool.errors import LeaseLost, NoSuchMessage, NotSound, SpoolFull, from_os
 from relayd.spool.job import Job, Recovery, Settlement
 from relayd.spool.journal import Journal
 from relayd.spool.layout import STATES, Layout, name_of, parse_name
-from relayd.spool.ledger import Ledger
+from relayd.spool.ledger import Fate, Ledger, Line
 from relayd.spool.message import mail_data, open_message
 from relayd.spool.outcome import Outcome, fold
 from relayd.spool.recovery import Sweep, end_orphans, held, sync_folders
@@ -48,6 +50,8 @@ _SLACK_SECONDS = 1.0
 _DOUBTFUL_SECONDS = 300.0
 
 _OPENING = "open messages"
+# Where an operator's claim looks, the likeliest place first; what is in failed/ is no message of ours.
+_CLAIMED_FROM = ("hold", "cur", "new")
 
 
 class Queue:
@@ -104,6 +108,7 @@ class Queue:
                 self._aside.put(place.state, name, f"{state}/ has a message of its ID, which counts")
         orphans = end_orphans(self._layout, self._disk, self._tidying, {*self._schedule, *elsewhere})
         self._reserve.fill()
+        self._mark(Fate.BEGAN)
         return Recovery(
             waiting=self._schedule.count("new"),
             scheduled=self._schedule.count("cur"),
@@ -113,6 +118,19 @@ class Queue:
             orphans=orphans,
             set_aside=self._aside.count,
         )
+
+    def close(self) -> None:
+        """End: nothing is in flight any more. What was done is durable, and the ledger says so."""
+        self.tidy()
+        if self._tidying.is_done:
+            self._mark(Fate.ENDED)
+
+    def _mark(self, fate: Fate) -> None:
+        """For the audit, which has to know whether the machine went down while this process ran."""
+        with contextlib.suppress(OSError):
+            self._ledger.append([Line(self._now(), fate, self._disk.boot(), ())])
+            if fate is Fate.ENDED:
+                self._ledger.sync()
 
     def hear(self, names: Iterable[str]) -> None:
         """Take note of messages that a worker says it has put into new/."""
@@ -163,12 +181,32 @@ class Queue:
                 jobs.append(job)
         return jobs
 
+    def claim(self, message_id: str) -> Job | None:
+        """Claim one message for its operator, due or not, also from hold/.
+
+        None while it is in flight, or cannot be claimed; raises NoSuchMessage and OSError.
+        """
+        if message_id in self._claims:
+            return None
+        place = self._schedule.get(message_id) or self._find(message_id)
+        self._schedule.forget(message_id)
+        return self._claim(place, math.inf)
+
+    def _find(self, message_id: str) -> Place:
+        for state in _CLAIMED_FROM:
+            for name in self._disk.names(self._layout.folder(state)):
+                parsed = parse_name(name)
+                if parsed is not None and parsed[0] == message_id:
+                    return Place(NOW, *parsed, state)
+        raise NoSuchMessage(f"no message in the queue has the ID {message_id}")
+
     def _claim(self, place: Place, now: float) -> Job | None:
         """The job of a place, or None when there is nothing to do there (now); raise OSError."""
         name = name_of(place.id, place.size)
         path = self._layout.message(place.state, name)
         journal = Journal(self._disk, self._layout, place.id)
         try:
+            self._sweep.finish(place.id, self._now())
             message = open_message(self._disk, path, place.size, _FIRST_READ)
             if place.state == "cur" and message.mtime > now + _SLACK_SECONDS:
                 self._schedule.put(place._replace(due=self._watch.due(path, message.mtime)))
@@ -263,6 +301,20 @@ class Queue:
         self._forget(claim)
         return True
 
+    def remove(self, job: Job) -> None:
+        """End a message that is not to be delivered; the ledger says that its open recipients were removed."""
+        claim = self._live(job)
+        if claim.open:
+            line = Line(self._now(), Fate.REMOVED, claim.id, tuple(sorted(claim.open)))
+            try:
+                self._ledger.append([line])
+                self._ledger.sync()
+            except OSError as error:
+                raise from_os(error, "ledger") from error
+            claim.open.clear()
+        self._settling.end(claim)
+        self._forget(claim)
+
     def put_back(self, job: Job, due: datetime | None = None) -> None:
         """Give a claim up without an outcome or a journal line: the message is due as before, or at `due`."""
         claim = self._live(job)
@@ -270,7 +322,8 @@ class Queue:
             self._release(claim, due.timestamp())
             return
         self._forget(claim)
-        self._schedule.put(Place(claim.due, claim.id, claim.size, claim.state))
+        if claim.state != "hold":
+            self._schedule.put(Place(claim.due, claim.id, claim.size, claim.state))
 
     def tidy(self) -> None:
         """Once a second: sync folders whose names changed, drop journals of ended messages, fill the reserve."""

@@ -34,12 +34,26 @@ class Sweep:
         self._ledger = ledger
         self._aside = aside
         self._troubles = troubles
+        # Names in tmp/ of notifications that the disk did not let be finished.
+        self._unfinished: set[str] = set()
 
     def notifications(self, now: datetime) -> int:
         """Finish each notification that its message's journal speaks of, drop the others; how many it finished."""
-        return self._each(
-            lambda name: (about := parse_prepared(name)) is not None and self._finish(name, *about, now)
-        )
+        return self._each(lambda name: self._finish(name, now))
+
+    def finish(self, message_id: str, now: datetime) -> None:
+        """The same for one message, where the disk did not let it be done at the start; raises OSError.
+
+        Until then nobody may take the message: its journal says that the notification exists, and ends with it.
+        """
+        for name in [name for name in self._unfinished if name.startswith(f"{message_id}.")]:
+            try:
+                self._finish(name, now)
+            except FileNotFoundError:
+                self._unfinished.discard(name)
+            except NotSound as error:
+                self._unfinished.discard(name)
+                self._aside.put("tmp", name, str(error))
 
     def drafts(self) -> int:
         """Take away what a process that is gone was writing; how many there were.
@@ -61,7 +75,21 @@ class Sweep:
                 self._troubles.met(f"sweep tmp/{shown(name)}", error.strerror or str(error))
         return count
 
-    def _finish(self, name: str, message_id: str, attempt: int, now: datetime) -> bool:
+    def _finish(self, name: str, now: datetime) -> bool:
+        about = parse_prepared(name)
+        if about is None:
+            return False
+        try:
+            is_promised = self._finish_about(name, *about, now)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            self._unfinished.add(name)
+            raise
+        self._unfinished.discard(name)
+        return is_promised
+
+    def _finish_about(self, name: str, message_id: str, attempt: int, now: datetime) -> bool:
         path = self._layout.draft(name)
         notice_id = derived(message_id, attempt)
         # Synced first, since what is done next must not outlive it.

@@ -25,10 +25,11 @@ _KINDS = {
 }
 
 
-def open_regular(disk: Disk, path: str) -> tuple[int, os.stat_result]:
-    """A descriptor for reading, and what it is open on."""
-    # Before the open, since opening some devices is an act by itself.
-    _check(disk.lstat(path), disk)
+def open_regular(disk: Disk, path: str, *, is_known: bool = False) -> tuple[int, os.stat_result]:
+    """A descriptor for reading, and what it is open on; `is_known` when its folder has just said what it is."""
+    if not is_known:
+        # Before the open, since opening some devices is an act by itself.
+        _check_kind(disk.lstat(path))
     try:
         fd = disk.open(path)
     except OSError as error:
@@ -38,19 +39,19 @@ def open_regular(disk: Disk, path: str) -> tuple[int, os.stat_result]:
     try:
         # After it, since the name may stand for another file by now.
         status = disk.stat(fd)
-        _check(status, disk)
+        _check_kind(status)
+        user = disk.user()
+        if user not in (0, status.st_uid):
+            raise NotSound(f"it belongs to user {status.st_uid}, not to user {user}")
     except BaseException:
         disk.close(fd)
         raise
     return fd, status
 
 
-def _check(status: os.stat_result, disk: Disk) -> None:
+def _check_kind(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise NotSound(f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no regular file')}")
-    user = disk.user()
-    if user not in (0, status.st_uid):
-        raise NotSound(f"it belongs to user {status.st_uid}, not to user {user}")
 
 
 def read_all(disk: Disk, fd: int, size: int) -> bytes:

@@ -169,8 +169,11 @@ class Settling:
     def release(self, claim: Claim, due: float) -> str:
         """Give the message its next date, in cur/; give the folder where it is, or "" when it is in none.
 
-        Where somebody has moved it during the attempt, it stays where they put it, and its journal counts there.
+        Where somebody has moved it during the attempt, it stays where they put it, and its journal counts there;
+        what was claimed from hold/ stays there too.
         """
+        if claim.state == "hold":
+            return self._find(claim)
         name = claim.name
         target = self._layout.message("cur", name)
         with _errors(f"move {claim.id} to cur/"):

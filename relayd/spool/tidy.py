@@ -27,6 +27,11 @@ class Tidying:
         self._changed: set[str] = set()
         self._ended: list[str] = []
 
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing waits."""
+        return not self._changed and not self._ended
+
     def moved(self, folder: str) -> None:
         """Names in a folder changed."""
         self._changed.add(folder)

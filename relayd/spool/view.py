@@ -7,7 +7,7 @@ NoSuchMessage for an ID that no file has, and OSError when this user may not loo
 
 import contextlib
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from relayd.spool import journal
 from relayd.spool.disk import Disk
 from relayd.spool.envelope import Envelope, unpack
 from relayd.spool.errors import NoSuchMessage, NotSound
-from relayd.spool.ids import arrival
+from relayd.spool.ids import LENGTH, arrival
 from relayd.spool.layout import STATES, Layout, parse_name
 from relayd.spool.message import mail_data, read_head
-from relayd.spool.outcome import Entry, Outcome, fold
+from relayd.spool.outcome import Entry, Outcome
 from relayd.spool.regular import open_regular
 from relayd.spool.troubles import shown
 
@@ -51,7 +51,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One message, or what stands in the place of one: then `reason` says why it is none.
 
     `id` is the file's name where it has no ID. `size` is the file's, in octets. `open` of `total` recipients are
-    still to be tried, `next` is when, in cur/ and new/, and `last` what came of it last.
+    still to be tried, at `domains`; `next` is when, in cur/ and new/, and `last` what came of it last.
     """
 
     id: str
@@ -62,6 +62,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     reverse_path: str | None = None
     open: int = 0
     total: int = 0
+    domains: tuple[str, ...] = ()
     attempts: int = 0
     next: datetime | None = None
     last: Outcome | None = None
@@ -110,13 +111,14 @@ class View:
     def items(self, now: datetime) -> Iterator[Item]:
         """All messages, in the order in which they arrived."""
         self._check()
-        places: dict[str, str] = {}
+        places: dict[str, tuple[str, bool]] = {}
         for state in _IN_TURN:
-            for name in self._names(state):
-                places.setdefault(name, state)
-        journals = frozenset(self._disk.names(self._layout.folder("journal")))
+            for name, is_file in self._disk.files(self._layout.folder(state)):
+                if name[0] != ".":
+                    places.setdefault(name, (state, is_file))
+        journals = dict(self._disk.files(self._layout.folder("journal")))
         for name in sorted(places):
-            item = self._item(places[name], name, now, journals)
+            item = self._item(name, *places[name], now, journals)
             if item is not None:
                 yield item
 
@@ -126,10 +128,17 @@ class View:
         for state in _IN_TURN:
             for name in self._names(state):
                 if name.startswith(f"{message_id},") or shown(name) == message_id:
-                    found = self._details(state, name, now)
+                    found = self._find(name, now)
                     if found is not None:
-                        return found
+                        return self._details(*found)
         raise NoSuchMessage(f"no message in the spool has the ID {message_id}")
+
+    def _details(self, item: Item, envelope: Envelope | None, offset: int) -> Details:
+        entries: list[Entry] = []
+        # Where the message is sound, the item says that the journal is not.
+        with contextlib.suppress(NotSound, OSError):
+            entries, _ = journal.parse(self._journal(item.id, is_known=False))
+        return Details(item, envelope, tuple(entries), offset)
 
     def mail_data(self, details: Details) -> Iterator[bytes]:
         """The mail data in portions; raises SpoolError."""
@@ -156,47 +165,44 @@ class View:
     def _names(self, state: str) -> list[str]:
         return [name for name in self._disk.names(self._layout.folder(state)) if name[0] != "."]
 
-    def _item(self, state: str, name: str, now: datetime, journals: frozenset[str]) -> Item | None:
+    def _item(self, name: str, state: str, is_file: bool, now: datetime, journals: dict[str, bool]) -> Item | None:
         """The item of a file, which may be in another folder by now; None when it is gone."""
-        for folder in (state, *STATES):
-            try:
-                return self._look(folder, name, now, journals)[0]
-            except FileNotFoundError:
-                continue
-        return None
+        message_id, has_journal, is_known = name[:LENGTH], name[:LENGTH] in journals, False
+        if has_journal:
+            is_known = journals[message_id]
+        try:
+            return self._look(state, name, now, is_file, has_journal, is_known)[0]
+        except FileNotFoundError:
+            found = self._find(name, now)
+            return None if found is None else found[0]
 
-    def _details(self, state: str, name: str, now: datetime) -> Details | None:
-        message_id = name.partition(",")[0]
-        for folder in (state, *STATES):
-            try:
-                item, envelope, offset = self._look(folder, name, now, frozenset({message_id}))
-            except FileNotFoundError:
-                continue
-            entries: list[Entry] = []
-            # Where the message is sound, the item says that the journal is not.
-            with contextlib.suppress(NotSound, OSError):
-                entries = self._entries(message_id)
-            return Details(item, envelope, tuple(entries), offset)
+    def _find(self, name: str, now: datetime) -> tuple[Item, Envelope | None, int] | None:
+        """Look for a file in all folders."""
+        for state in STATES:
+            with contextlib.suppress(FileNotFoundError):
+                return self._look(state, name, now, False, True, False)
         return None
 
     def _look(
-        self, state: str, name: str, now: datetime, journals: frozenset[str]
+        self, state: str, name: str, now: datetime, is_file: bool, has_journal: bool, is_known: bool
     ) -> tuple[Item, Envelope | None, int]:
-        """What a file is; raises FileNotFoundError."""
+        """What a file is, and where its mail data begins; raises FileNotFoundError.
+
+        `is_file` and `is_known` say that it, and its journal, are known to be regular files.
+        """
         parsed = parse_name(name)
         try:
             if parsed is None:
                 raise NotSound("it has no name of ours")
             message_id, size = parsed
-            envelope, offset, mtime = self._read(state, name, size)
-            entries = self._entries(message_id) if message_id in journals else []
-            held = fold(len(envelope.recipients), entries)
+            envelope, offset, mtime = self._read(state, name, size, is_file)
+            content = self._journal(message_id, is_known) if has_journal else b""
+            stands = journal.standing(content, len(envelope.recipients))
         except FileNotFoundError:
             raise
         except (NotSound, OSError) as error:
             reason = str(error) if isinstance(error, NotSound) else f"it cannot be read now: {error.strerror}"
             return self._unsound(state, name, reason), None, 0
-        due = {"new": now, "cur": _instant(mtime)}.get(state)
         item = Item(
             id=message_id,
             state=state,
@@ -204,16 +210,17 @@ class View:
             size=size,
             arrived=envelope.arrived,
             reverse_path=envelope.reverse_path,
-            open=len(held.open),
+            open=len(stands.open),
             total=len(envelope.recipients),
-            attempts=held.attempts,
-            next=due,
-            last=_last(entries, held.open),
+            domains=tuple({envelope.recipients[index].domain: None for index in stands.open}),
+            attempts=stands.attempts,
+            next=now if state == "new" else _instant(mtime) if state == "cur" else None,
+            last=stands.last,
         )
         return item, envelope, offset
 
-    def _read(self, state: str, name: str, size: int) -> tuple[Envelope, int, float]:
-        fd, status = open_regular(self._disk, self._layout.message(state, name))
+    def _read(self, state: str, name: str, size: int, is_file: bool) -> tuple[Envelope, int, float]:
+        fd, status = open_regular(self._disk, self._layout.message(state, name), is_known=is_file)
         try:
             if status.st_size != size:
                 raise NotSound(f"it has {status.st_size} octets, its name says {size}")
@@ -222,11 +229,21 @@ class View:
             self._disk.close(fd)
         return unpack(start[:offset]), offset, status.st_mtime
 
-    def _entries(self, message_id: str) -> list[Entry]:
+    def _journal(self, message_id: str, is_known: bool) -> bytes:
+        path = self._layout.journal(message_id)
         try:
-            return journal.parse(journal.read(self._disk, self._layout.journal(message_id)))[0]
+            start = self._start(path) if is_known else b""
+            return start if 0 < len(start) < _PORTION else journal.read(self._disk, path)
         except FileNotFoundError:
-            return []
+            return b""
+
+    def _start(self, path: str) -> bytes:
+        """The first octets of a file that is known to be a regular one: nearly always all of a journal."""
+        fd = self._disk.open(path)
+        try:
+            return self._disk.read(fd, _PORTION, 0)
+        finally:
+            self._disk.close(fd)
 
     def _unsound(self, state: str, name: str, reason: str) -> Item:
         status = self._disk.lstat(self._layout.message(state, name))
@@ -242,16 +259,9 @@ class View:
         )
 
 
-def _last(entries: Iterable[Entry], still_open: tuple[int, ...]) -> Outcome | None:
-    """The last outcome of those that are still to be tried; of all, when none is."""
-    asked = frozenset(still_open)
-    last = None
-    for entry in entries:
-        if isinstance(entry, Outcome) and (not asked or not asked.isdisjoint(entry.recipients)):
-            last = entry
-    return last
-
-
 def _instant(seconds: float) -> datetime:
     """A file's time, which may be any number, as far as a calendar reaches."""
-    return datetime.fromtimestamp(min(max(seconds, 0.0), _LATEST), UTC)
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(_LATEST if seconds > 0 else 0.0, UTC)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from relayd.spool.errors import NoSuchMessage
 from relayd.spool.job import Job, Recovery, Settlement
 from relayd.spool.outcome import Outcome
 
@@ -22,6 +23,8 @@ class FakeSpool:
     keeps_in_memory: bool = True
     recorded: list[tuple[Outcome, ...]] = field(default_factory=list)
     settled: list[Settlement] = field(default_factory=list)
+    claims: dict[str, Job | Exception | None] = field(default_factory=dict)
+    removed: list[Job] = field(default_factory=list)
     returned: list[tuple[Job, datetime | None]] = field(default_factory=list)
 
     def recover(self) -> Recovery:
@@ -37,6 +40,21 @@ class FakeSpool:
     def take(self, limit: int, now: float) -> list[Job]:
         """Never anything."""
         return []
+
+    def claim(self, message_id: str) -> Job | None:
+        """What the test says: a job, nothing while it is in flight, or what it raises."""
+        answer = self.claims.get(message_id, NoSuchMessage(message_id))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def remove(self, job: Job) -> None:
+        """Note it."""
+        self._fail()
+        self.removed.append(job)
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
     def next_due(self) -> float | None:
         """Never."""

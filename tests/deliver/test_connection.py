@@ -64,7 +64,7 @@ def test_a_transaction_from_the_greeting_to_quit(loop: str) -> None:
 
     async def main() -> None:
         connection = await ready(candidate(exchanger))
-        connection.begin(ORDER)
+        connection.conversation.begin(ORDER)
         assert await connection.event() == SendContent()
         connection.send_small_content(b"Subject: x\r\n\r\n.dot\r\nno end")
         assert replies(await connection.event()) == ["250 2.0.0 Ok"]
@@ -89,7 +89,7 @@ def test_mail_data_of_megabytes_streams(loop: str) -> None:
 
     async def main() -> None:
         connection = await ready(candidate(exchanger))
-        connection.begin(ORDER)
+        connection.conversation.begin(ORDER)
         assert await connection.event() == SendContent()
         await connection.send_content(chunks())
         assert replies(await connection.event()) == ["250 2.0.0 Ok"]
@@ -235,7 +235,7 @@ def test_silence_in_a_transaction_ends_it(loop: str, phase: Phase, verb: str) ->
 
     async def main() -> None:
         connection = await ready(candidate(exchanger), impatient(phase))
-        connection.begin(ORDER)
+        connection.conversation.begin(ORDER)
         event = await connection.event()
         if isinstance(event, SendContent):
             connection.send_small_content(b"text\r\n")
@@ -263,7 +263,7 @@ def test_a_peer_that_does_not_read_ends_the_transaction(loop: str) -> None:
     async def main() -> None:
         async with peer(script) as to:
             connection = await ready(to, impatient(Phase.CONTENT))
-            connection.begin(ORDER)
+            connection.conversation.begin(ORDER)
             assert await connection.event() == SendContent()
             await connection.send_content(endless())
             event = await connection.event()
@@ -334,7 +334,7 @@ def test_a_connection_lost_in_a_transaction_finishes_it(loop: str, verb: str) ->
 
     async def main() -> None:
         connection = await ready(candidate(exchanger))
-        connection.begin(ORDER)
+        connection.conversation.begin(ORDER)
         event = await connection.event()
         if isinstance(event, SendContent):
             connection.send_small_content(b"text\r\n")
@@ -356,7 +356,7 @@ def test_an_exchanger_that_hangs_up_after_354_gets_no_mail_data(loop: str) -> No
             saying(b"220 a\r\n", b"250 a\r\n", b"250 a\r\n", b"250 a\r\n", b"354 a\r\n421 b\r\n")
         ) as to:
             connection = await ready(to)
-            connection.begin(ORDER)
+            connection.conversation.begin(ORDER)
             event = await connection.event()
             if isinstance(event, SendContent):
                 connection.send_small_content(b"text\r\n")
@@ -386,7 +386,7 @@ def test_a_refusal_in_the_middle_of_the_mail_data_is_heard(loop: str) -> None:
     async def main() -> None:
         async with peer(script) as to:
             connection = await ready(to)
-            connection.begin(ORDER)
+            connection.conversation.begin(ORDER)
             assert await connection.event() == SendContent()
             await connection.send_content(endless())
             assert replies(await connection.event()) == ["552 5.3.4 too large"]
@@ -450,7 +450,7 @@ def test_rset_is_answered_before_the_next_transaction(loop: str) -> None:
 
     async def main() -> None:
         connection = await ready(candidate(exchanger))
-        connection.begin(ORDER)
+        connection.conversation.begin(ORDER)
         assert replies(await connection.event()) == ["550 5.1.1 no"]
         assert await connection.is_ready()
         assert connection.conversation.phase is Phase.READY
@@ -467,7 +467,7 @@ def test_an_unanswered_rset_ends_the_connection(loop: str) -> None:
 
     async def main() -> None:
         connection = await ready(candidate(exchanger), impatient(Phase.RESET))
-        connection.begin(ORDER)
+        connection.conversation.begin(ORDER)
         await connection.event()
         assert not await connection.is_ready()
 

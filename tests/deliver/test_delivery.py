@@ -553,12 +553,13 @@ def test_a_disk_that_hangs_does_not_keep_the_process(net: Net) -> None:
     """It waits for a bounded time only."""
 
     class Hanging(Disk):
-        """It waits for the test when a file is synced, and when the middle of one is read."""
+        """It waits for the test when the middle of a file is read, and from then on when one is synced."""
 
         def sync(self, fd: int) -> None:
             """Hangs."""
-            syncing.set()
-            gate.wait(LONGEST_SECONDS)
+            if reading.is_set():
+                syncing.set()
+                gate.wait(LONGEST_SECONDS)
 
         def read(self, fd: int, size: int, offset: int) -> bytes:
             """Hangs after the head."""

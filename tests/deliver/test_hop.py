@@ -81,7 +81,7 @@ def test_what_fails_before_mail_falls_over_to_the_next(tmp_path: Path, verb: str
     """In the same attempt; the log has it, and the reason names who did not answer."""
 
     async def main() -> None:
-        town = around.town(greeting=0.1, hello=0.1)
+        town = around.town(greeting=0.3, hello=0.3)
         reached = await reach(town)
         assert isinstance(reached, Reached)
         assert reached.via.exchanger == "two.example.net"

@@ -231,7 +231,7 @@ def test_an_odd_header_survives_in_quoted_printable(header: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_octets_of_a_header_survive(octets: bytes) -> None:
     """The file may have been edited by hand."""
     assert original(composed(header=octets)) == octets
@@ -267,7 +267,7 @@ def test_a_large_header_is_cut_between_lines() -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_header_is_a_beginning_of_whole_lines(octets: bytes) -> None:
     """Whatever the file holds."""
     kept = header_of(octets)

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from relayd.deliver.exchangers import Candidate
 from relayd.deliver.measures import Latencies
-from relayd.deliver.ranking import is_worth_keeping, rank
+from relayd.deliver.ranking import rank, why_keep
 
 
 def at(name: str, address: str, preference: int = 10) -> Candidate:
@@ -168,30 +168,45 @@ def test_measures_are_bounded_in_number() -> None:
 def test_a_connection_to_the_slow_one_is_not_kept() -> None:
     """Beside a faster one; one to the fast one is."""
     latencies = measured((FAST, 0.001), (SLOW, 0.101))
-    assert is_worth_keeping(FAST, [FAST, SLOW], latencies, "preference", 0)
-    assert not is_worth_keeping(SLOW, [FAST, SLOW], latencies, "preference", 0)
+    assert why_keep(FAST, [FAST, SLOW], latencies, "preference", 0)
+    assert not why_keep(SLOW, [FAST, SLOW], latencies, "preference", 0)
 
 
 def test_a_connection_is_not_kept_while_another_exchanger_is_unmeasured() -> None:
     """Else the first one found would be the only one for as long as mail comes."""
     latencies = measured((SLOW, 0.101))
-    assert not is_worth_keeping(SLOW, [FAST, SLOW], latencies, "preference", 0)
+    assert not why_keep(SLOW, [FAST, SLOW], latencies, "preference", 0)
     latencies.asked(FAST, 0)
-    assert is_worth_keeping(SLOW, [FAST, SLOW], latencies, "preference", 0)
+    assert why_keep(SLOW, [FAST, SLOW], latencies, "preference", 0)
 
 
 def test_a_connection_to_a_worse_preference_is_kept_while_the_better_is_down() -> None:
     """For a minute; then the better one is asked again."""
     better, worse = at("a.test", "192.0.2.1", 10), at("b.test", "192.0.2.2", 20)
     latencies = measured((worse, 0.001))
-    assert not is_worth_keeping(worse, [better, worse], latencies, "preference", 0)
+    assert not why_keep(worse, [better, worse], latencies, "preference", 0)
     latencies.failed(better, 100.0)
-    assert is_worth_keeping(worse, [better, worse], latencies, "preference", 101.0)
-    assert not is_worth_keeping(worse, [better, worse], latencies, "preference", 161.0)
+    assert why_keep(worse, [better, worse], latencies, "preference", 101.0)
+    assert not why_keep(worse, [better, worse], latencies, "preference", 161.0)
 
 
 def test_the_only_exchanger_is_kept() -> None:
     """Even when it has failed lately: a new connection would go there too."""
     latencies = measured((FAST, 0.001))
     latencies.failed(FAST, 1.0)
-    assert is_worth_keeping(FAST, [FAST], latencies, "preference", 2.0)
+    assert why_keep(FAST, [FAST], latencies, "preference", 2.0)
+
+
+def test_a_kept_connection_says_why_it_is_kept_with_the_figure_of_the_next() -> None:
+    """The only one, faster than another, or as fast; the figures are those of now."""
+    latencies = Latencies()
+    latencies.greeted(FAST, 0.002, 0)
+    assert why_keep(FAST, [FAST], latencies, "preference", 0) == "fast.test (2.0 ms) is the only one"
+    latencies.greeted(SLOW, 0.1, 0)
+    why = why_keep(FAST, [FAST, SLOW], latencies, "preference", 0)
+    assert why == "fast.test (2.0 ms) greets faster than slow.test (100.0 ms)"
+    equal = Latencies()
+    equal.greeted(FAST, 0.002, 0)
+    equal.greeted(SLOW, 0.004, 0)
+    why = why_keep(SLOW, [FAST, SLOW], equal, "preference", 0)
+    assert why == "slow.test (4.0 ms) is as fast as fast.test (2.0 ms)"

@@ -58,8 +58,9 @@ class Town:
         self.now: float | None = None
         self.counters = Board(1).slot(0)
         self._reported = asyncio.Event()
+        self._noted = asyncio.Event()
         self.ways: Ways = replace(
-            ways_of(config, frozenset(), limits, self.counters, self.events.append, random.Random(1)),
+            ways_of(config, frozenset(), limits, self.counters, self._write, random.Random(1)),
             clock=self._clock,
             ourselves=ourselves or Ourselves(config.hostname, frozenset()),
         )
@@ -98,6 +99,17 @@ class Town:
     def named(self, kind: type[events.Event]) -> list[events.Event]:
         """Events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]
+
+    async def noted(self, kind: type[events.Event], count: int) -> list[events.Event]:
+        """Events of one kind, once there are so many."""
+        while len(self.named(kind)) < count:
+            self._noted.clear()
+            await self._noted.wait()
+        return self.named(kind)
+
+    def _write(self, event: events.Event) -> None:
+        self.events.append(event)
+        self._noted.set()
 
     def _clock(self) -> float:
         return time.monotonic() if self.now is None else self.now

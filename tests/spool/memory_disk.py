@@ -94,6 +94,7 @@ class MemoryDisk(Disk):
     def __init__(self, clock: Clock | None = None, capacity: int | None = None) -> None:
         self.clock = clock or Clock()
         self.capacity = capacity
+        self.boot_id = "this"
         self.folders: dict[str, Folder] = {}
         self.fault: Callable[[str, str], None] = lambda operation, path: None
         self.skips: Callable[[str, str], bool] = lambda operation, path: False
@@ -283,6 +284,10 @@ class MemoryDisk(Disk):
         inside = [other.rpartition("/")[2] for other in self.folders if other.rpartition("/")[0] == path]
         return [*self._folder(path).names, *inside]
 
+    def files(self, path: str) -> list[tuple[str, bool]]:
+        names = self._folder(path).names
+        return [(name, name in names and stat.S_ISREG(names[name].mode)) for name in self.names(path)]
+
     def rename(self, source: str, target: str) -> None:
         if not self._begin("rename", source):
             return
@@ -347,6 +352,9 @@ class MemoryDisk(Disk):
 
     def user(self) -> int:
         return 1000
+
+    def boot(self) -> str:
+        return self.boot_id
 
     def free(self, path: str) -> tuple[int, int]:
         return (10**12 if self.capacity is None else self.capacity - self._used()), -1

@@ -103,6 +103,11 @@ class MemoryQueue:
         due = [(kept.due, key) for key, kept in self._free() if kept.due <= now]
         return [self._claim(key) for _, key in heapq.nsmallest(limit, due)]
 
+    def claim(self, message_id: str) -> Job | None:
+        if message_id not in self._store.messages:
+            raise NoSuchMessage(message_id)
+        return None if message_id in self._claims else self._claim(message_id)
+
     def next_due(self) -> float | None:
         return min((kept.due for _, kept in self._free()), default=None)
 
@@ -141,10 +146,18 @@ class MemoryQueue:
             del self._store.messages[job.id]
         return not state.open
 
+    def remove(self, job: Job) -> None:
+        self._live(job)
+        del self._claims[job.id]
+        del self._store.messages[job.id]
+
     def put_back(self, job: Job, due: datetime | None = None) -> None:
         kept = self._live(job)
         kept.due = kept.due if due is None else due.timestamp()
         del self._claims[job.id]
+
+    def close(self) -> None:
+        return
 
     def tidy(self) -> None:
         return

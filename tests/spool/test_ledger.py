@@ -12,6 +12,7 @@ from relayd.spool.ledger import Fate, Ledger, Line, accepted
 from tests.spool.conftest import RealSpool
 from tests.spool.crash import LAYOUT, memory_disk
 from tests.spool.exchange import envelope
+from tests.spool.memory_disk import MemoryDisk
 
 DAY = datetime(2026, 2, 28, 23, 59, tzinfo=UTC)
 NEXT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -101,6 +102,31 @@ def test_a_failed_sync_is_not_tried_again_on_the_same_descriptor() -> None:
     ledger.sync()
     ledger.append([line("b")])
     assert disk.calls.count(("open_append", LAYOUT.message("ledger", "2026-02-28"))) == 2
+
+
+class ClosesBadly(MemoryDisk):
+    """Tells of an error as it gives a descriptor back, as some file systems do."""
+
+    is_bad = False
+
+    def close(self, fd: int) -> None:
+        super().close(fd)
+        if self.is_bad:
+            raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_day_that_cannot_be_closed_does_not_hold_up_the_next_one() -> None:
+    """Its descriptor is gone either way; what it had was synced before."""
+    disk = ClosesBadly()
+    LAYOUT.create(disk=disk)
+    ledger = Ledger(LAYOUT, disk)
+    ledger.append([line("a")])
+    disk.is_bad = True
+    ledger.append([line("b", NEXT)])
+    ledger.sync()
+    assert json.loads(disk.take_all(LAYOUT.folder("ledger"))["2026-03-01"])["id"] == "b"
+    for day in ("2026-02-28", "2026-03-01"):
+        assert ("sync", LAYOUT.message("ledger", day)) in disk.calls
 
 
 def test_an_accepted_message_has_all_its_recipients() -> None:

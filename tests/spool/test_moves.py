@@ -67,7 +67,7 @@ class Moves(RuleBasedStateMachine):
 
     @rule(data=st.data(), seconds=st.sampled_from([1.0, DAY]), has_moves=st.booleans())
     def turn(self, data: st.DataObject, seconds: float, has_moves: bool) -> None:
-        """Time passes, and all that is due is attempted; somebody may move one of the files in the middle of it."""
+        """Time passes, and all that is due is attempted; somebody may move a file in the middle of it."""
         self.wait(seconds)
         self.take(3)
         for job in list(self.jobs.values()):

@@ -468,6 +468,7 @@ def test_the_ledger_says_what_became_of_each() -> None:
     ((_, content),) = hall.disk.take_all(LAYOUT.folder("ledger")).items()
     lines = [json.loads(line) for line in content.splitlines()]
     assert [(line["fate"], line["id"], line["recipients"]) for line in lines] == [
+        (Fate.BEGAN, "this", []),
         (Fate.ACCEPTED, job.id, [0, 1, 2]),
         (Fate.DELIVERED, job.id, [1]),
         (Fate.ACCEPTED, told.id, [0]),

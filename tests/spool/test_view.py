@@ -45,6 +45,7 @@ def test_a_message_is_shown_with_what_came_of_it() -> None:
         reverse_path="originator@example.org",
         open=1,
         total=3,
+        domains=("example.net",),
         attempts=1,
         next=LATER,
         last=DEFERRED,
@@ -125,14 +126,14 @@ class Moving(MemoryDisk):
 
     to: str | None = None
 
-    def lstat(self, path: str) -> os.stat_result:
+    def open(self, path: str) -> int:
         if self.to is not None and OTHER in path:
             to, self.to = self.to, None
             if to:
                 self.rename(path, LAYOUT.message(to, path.rpartition("/")[2]))
             else:
                 self.unlink(path)
-        return super().lstat(path)
+        return super().open(path)
 
 
 @pytest.mark.parametrize("target", ["cur", "hold", "failed"])

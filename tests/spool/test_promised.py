@@ -1,0 +1,41 @@
+"""A notification that a journal promises and a disk holds back: its message waits for it."""
+
+import errno
+import os
+
+import pytest
+
+from relayd.spool.errors import SpoolError
+from relayd.spool.outcome import Kind
+from tests.spool.exchange import notice, outcome
+from tests.spool.hall import NOW, Hall
+
+
+def test_a_message_does_not_end_before_the_notification_that_its_journal_promises() -> None:
+    """With the message its journal would go, and the next start would take the notification for a left-over."""
+    hall = Hall()
+    hall.put("new")
+    job = hall.job()
+    calm = hall.disk.fault
+
+    def fault(operation: str, path: str) -> None:
+        if operation == "rename" and "/tmp/" in path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    hall.disk.fault = fault
+    with pytest.raises(SpoolError):
+        hall.settle(job, outcome(Kind.FAILED, 0), notices=(notice(job, 1),))
+    hall.start()
+    assert hall.found.notices == 0
+    assert hall.take() == []
+    assert len(hall.troubles()) == 2
+    hall.disk.fault = calm
+    later = NOW + 100
+    hall.go_on(100)
+    (original,) = hall.take(later)
+    assert (original.open, original.owed) == ((), ())
+    assert hall.settle(original)
+    hall.queue.tidy()
+    hall.start()
+    (notification,) = hall.take(later)
+    assert notification.envelope.reverse_path is None
