@@ -22,6 +22,19 @@ _SYSTEM = Path("/etc/relayd.toml")
 
 
 class _Parser(argparse.ArgumentParser):
+    # Whether the words must say which messages are meant: for what cannot be taken back.
+    needs_choice = False
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        found, rest = super().parse_known_args(args, namespace)
+        if self.needs_choice and not rest:
+            chosen = (found.targets, found.all, found.destination, found.reverse_path, found.state, found.older)
+            if not any(chosen):
+                self.error("say which messages are meant: IDs, a domain, a filter, or --all")
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
         complain(f"{message} (see {self.prog} --help)")
         sys.exit(2)
@@ -67,15 +80,57 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     command("stop", "stop the relay: sessions may end, for process.stop_timeout at most")
     _json(command("status", "show the processes, what waits in the spool, and what went through"))
     command("check", "read the configuration and say what is wrong with it")
-    queue = command("queue", "look at the messages that wait").add_subparsers(
-        dest="queue_command", metavar="COMMAND", required=True, parser_class=_Parser
-    )
-    _json(command("list", "one line for each message in the spool", queue))
-    show = command("show", "one message: envelope, what happened to it, headers", queue)
-    show.add_argument("id", metavar="ID")
-    show.add_argument("--raw", action="store_true", help="print the mail data as it will be sent")
+    _add_queue(command)
+    _json(command("audit", "hold the ledger against the spool: is every accepted recipient accounted for?"))
     command("demo", "show the relay at work on this machine, in ten seconds, without network or root")
     return top.parse_args(words, argparse.Namespace(config=None, spool=None))
+
+
+def _add_queue(command: Callable[..., _Parser]) -> None:
+    """The commands below `queue`."""
+    commands = command("queue", "look at the messages that wait, and steer them").add_subparsers(
+        dest="queue_command", metavar="COMMAND", required=True, parser_class=_Parser
+    )
+
+    def chooses(name: str, does: str, targets: str = "ID or DOMAIN") -> _Parser:
+        parser = command(name, does, commands)
+        if targets:
+            parser.add_argument("targets", metavar=targets, nargs="*", help="the messages that are meant")
+        _add_filters(parser)
+        return parser
+
+    listing = chooses("list", "one line for each message in the spool")
+    listing.add_argument("--by", choices=("destination",), help="sums instead of messages")
+    _json(listing)
+    show = command("show", "one message: envelope, what happened to it, header", commands)
+    show.add_argument("id", metavar="ID")
+    show.add_argument("--raw", action="store_true", help="print the mail data as it will be sent")
+    chooses("flush", "try messages now: all that wait, or those that are meant")
+    _needs_choice(chooses("hold", "set messages aside; they are not attempted until they are released"))
+    _needs_choice(chooses("release", "let held messages go on, now"))
+    remove = _needs_choice(chooses("remove", "take messages out of the queue without delivering them"))
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    remove.add_argument("--notify", action="store_true", help="tell the sender")
+    fail = command("fail", "give up one recipient, or all that are open, and tell the sender", commands)
+    fail.add_argument("targets", metavar="ID", nargs=1)
+    fail.add_argument("recipient", metavar="RECIPIENT", nargs="?", help="default: all that are open")
+    fail.set_defaults(destination=None, reverse_path=None, state=None, older=None)
+    for name, does in (("pause", "stop deliveries; mail is still accepted"), ("resume", "let deliveries go on")):
+        command(name, does, commands).add_argument("domain", metavar="DOMAIN", nargs="?", help="default: all")
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    """The options of all commands that choose messages."""
+    parser.add_argument("--destination", metavar="DOMAIN", help="with an open recipient there")
+    parser.add_argument("--from", dest="reverse_path", metavar="ADDRESS", help='from there; "<>" is the null one')
+    parser.add_argument("--state", choices=("new", "cur", "hold", "failed"), help="in this folder of the spool")
+    parser.add_argument("--older", metavar="DURATION", help='that came longer ago than, for example, "2h"')
+
+
+def _needs_choice(parser: _Parser) -> _Parser:
+    parser.add_argument("--all", action="store_true", help="mean all messages")
+    parser.needs_choice = True
+    return parser
 
 
 def command_of(arguments: argparse.Namespace) -> Command:

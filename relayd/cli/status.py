@@ -12,6 +12,8 @@ from relayd.cli.arguments import configuration
 from relayd.cli.output import as_json, octets, plural, table
 from relayd.master import control
 from relayd.master.control import NotRunning, Process, Report, StatusPlease
+from relayd.spool.layout import Layout
+from relayd.spool.pause import EVERYTHING, Pause
 from relayd.spool.view import View
 
 NOT_RUNNING = 3
@@ -78,6 +80,7 @@ def _spool(directory: Path, now: float) -> dict[str, Any]:
         "waiting": summary.new + summary.cur,
         "held": summary.hold,
         "failed": summary.failed,
+        "paused": sorted(Pause(Layout(str(directory))).current()),
         "oldest_due_s": None if summary.oldest_due is None else max(0, round(now - summary.oldest_due)),
     }
 
@@ -93,6 +96,9 @@ def _in_words(report: Report | None, spool: dict[str, Any], directory: Path, now
         + (f" (the oldest for {units.in_words(oldest)})" if oldest is not None else "")
         + f"; {spool['held']} on hold, {spool['failed']} in failed/"
     )
+    if spool["paused"]:
+        paused = "all deliveries" if EVERYTHING in spool["paused"] else ", ".join(spool["paused"])
+        lines.append(f"paused by the operator: {paused}")
     if report is not None:
         totals = report.totals
         lines.append(

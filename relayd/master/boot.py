@@ -64,6 +64,7 @@ def run(config: Config, log_file: Path | None, herald: Herald) -> int:
         # As root still, so that a standard error that belongs to root can be opened anew.
         log = _open_log(config, log_file)
         privileges.drop(identity)
+        reach_spool(config.spool.directory, identity)
         setproctitle.setproctitle("relayd: master")
         log.write(events.ProcessStarted(role="master", version=__version__))
         log.write(events.ConfigLoaded(source=str(config.source or "built-in defaults")))
@@ -72,9 +73,9 @@ def run(config: Config, log_file: Path | None, herald: Herald) -> int:
         count = config.process.workers or os.cpu_count() or 1
         board = Board(count + 2)
         gc.collect()
-        children = _children(config, count, board, bound, log)
+        workers, courier = _children(config, count, board, bound, log)
         post = Post(config, identity, bound, control, board.slot(0), log, herald)
-        status = Master(post, children).run()
+        status = Master(post, workers, courier).run()
         log.write(events.ProcessRetired(role="master", child=os.getpid()))
         log.flush()
         return status
@@ -98,7 +99,19 @@ def prepare_spool(directory: Path, identity: Identity) -> None:
         raise StartFailed(f"spool {error.filename or directory}: {error.strerror or error}") from None
 
 
-def _children(config: Config, count: int, board: Board, bound: list[socket.socket], log: Log) -> list[Child]:
+def reach_spool(directory: Path, identity: Identity) -> None:
+    """As the user, once root is gone: fail when a folder above the spool keeps it out."""
+    for folder in reversed((directory, *directory.parents)):
+        if not os.access(folder, os.X_OK):
+            raise StartFailed(
+                f"spool {directory}: user {identity.name} may not enter {folder}; "
+                "choose another place with [spool] directory or --spool"
+            )
+
+
+def _children(
+    config: Config, count: int, board: Board, bound: list[socket.socket], log: Log
+) -> tuple[list[Child], Child]:
     hints = Hints()
     endpoints = listeners.endpoints(bound)
 
@@ -110,8 +123,8 @@ def _children(config: Config, count: int, board: Board, bound: list[socket.socke
             each.close()
         return delivery.deliver(delivery.Post(config, endpoints, hints, channel, board.slot(count + 1), log))
 
-    children = [Child(f"worker {number}", work(number), board.slot(number)) for number in range(1, count + 1)]
-    return [*children, Child("delivery", deliver, board.slot(count + 1))]
+    workers = [Child(f"worker {number}", work(number), board.slot(number)) for number in range(1, count + 1)]
+    return workers, Child("delivery", deliver, board.slot(count + 1))
 
 
 def _prepare_log(log_file: Path | None, identity: Identity) -> None:

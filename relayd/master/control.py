@@ -7,17 +7,22 @@ fails with NotRunning when nobody listens.
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import msgspec
 
 from relayd.master.privileges import Identity
 from relayd.master.trouble import StartFailed
 
+T = TypeVar("T")
+
 _LARGEST = 1 << 20
 _BACKLOG = 16
 _ANSWER_SECONDS = 10.0
+# An order waits for the disk, once for each message.
+_ORDER_SECONDS = 120.0
 
 
 class NotRunning(Exception):
@@ -56,9 +61,26 @@ class Report(msgspec.Struct, frozen=True):
     totals: dict[str, int]
 
 
-Request = StatusPlease | StopPlease
-_request = msgspec.json.Decoder(Request)
+class OperatePlease(msgspec.Struct, frozen=True, tag_field="ask", tag="operate"):
+    """An order about messages, for the delivery process; the words are those of `base.channel.Operate`."""
+
+    verb: Literal["remove", "fail"]
+    ids: tuple[str, ...]
+    recipient: str | None = None
+    notify: bool = False
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """What came of an order, for each ID; or why nothing did."""
+
+    results: tuple[str, ...] = ()
+    failure: str = ""
+
+
+Request = StatusPlease | StopPlease | OperatePlease
+_request: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _report = msgspec.json.Decoder(Report)
+_answers = msgspec.json.Decoder(Answers)
 _encoder = msgspec.json.Encoder()
 
 
@@ -98,10 +120,19 @@ class Control:
         return connection
 
     @staticmethod
-    def answer(connection: socket.socket, reply: Callable[[Request], Report]) -> None:
-        """Read the one request that is there, answer it, and close; what is no request gets no answer."""
-        with connection, contextlib.suppress(OSError, msgspec.MsgspecError):
-            connection.send(_encoder.encode(reply(_request.decode(connection.recv(_LARGEST)))))
+    def hear(connection: socket.socket) -> Request | None:
+        """The one request that is there; None, and the connection is closed, for what is none."""
+        try:
+            return _request.decode(connection.recv(_LARGEST))
+        except (OSError, msgspec.MsgspecError):
+            connection.close()
+            return None
+
+    @staticmethod
+    def answer(connection: socket.socket, said: Report | Answers) -> None:
+        """Answer it, and close."""
+        with connection, contextlib.suppress(OSError):
+            connection.send(_encoder.encode(said))
 
     def close(self) -> None:
         """Stop listening; a child does only this."""
@@ -114,16 +145,24 @@ class Control:
             self._path.unlink()
 
 
-def ask(pid_file: Path, request: Request) -> Report:
-    """Put a request to the master; raise NotRunning, or PermissionError when it belongs to another user."""
+def ask(pid_file: Path, request: StatusPlease | StopPlease) -> Report:
+    """Put a question to the master; raise NotRunning, or PermissionError when it belongs to another user."""
+    return _ask(pid_file, request, _report, _ANSWER_SECONDS)
+
+
+def order(pid_file: Path, request: OperatePlease) -> Answers:
+    """Give an order to the delivery process; raises as `ask` does."""
+    return _ask(pid_file, request, _answers, _ORDER_SECONDS)
+
+
+def _ask(pid_file: Path, request: Request, decoder: msgspec.json.Decoder[T], seconds: float) -> T:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_ANSWER_SECONDS)
+        connection.settimeout(seconds)
         try:
             with _short(socket_path(pid_file)) as name:
                 connection.connect(name)
             connection.sendall(_encoder.encode(request))
-            said = b"".join(iter(lambda: connection.recv(_LARGEST), b""))
-            return _report.decode(said)
+            return decoder.decode(b"".join(iter(lambda: connection.recv(_LARGEST), b"")))
         except PermissionError:
             raise
         except (OSError, msgspec.MsgspecError) as error:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 from relayd import __version__
 from relayd.base import counters, events
-from relayd.base.channel import Garbled, Ready, Refused, Reopen, Retire
+from relayd.base.channel import Garbled, Operate, Operated, Ready, Refused, Reopen, Retire
 from relayd.base.counters import Slot
 from relayd.base.log import Log
 from relayd.base.sections import Config
 from relayd.master import backoff, listeners
 from relayd.master.children import HANDLED, Child
-from relayd.master.control import Control, Process, Report, Request, StopPlease
+from relayd.master.control import Answers, Control, OperatePlease, Process, Report, StatusPlease, StopPlease
 from relayd.master.herald import Herald, Told
 from relayd.master.privileges import Identity
 
@@ -47,12 +47,16 @@ class Post:
 class Master:
     """Runs until it is told to stop; see `run`."""
 
-    def __init__(self, post: Post, children: Sequence[Child]) -> None:
+    def __init__(self, post: Post, workers: Sequence[Child], delivery: Child) -> None:
         self._post = post
-        self._children = list(children)
+        self._delivery = delivery
+        self._children = [*workers, delivery]
         self._selector = selectors.DefaultSelector()
         self._wake, self._waker = socket.socketpair()
         self._commands: dict[socket.socket, float] = {}
+        # Commands that wait for the delivery process, by ticket.
+        self._orders: dict[int, socket.socket] = {}
+        self._last_ticket = 0
         self._was_ready = False
         self._failure: str | None = None
         self._stop_by: float | None = None
@@ -92,7 +96,7 @@ class Master:
         self._selector.close()
         self._wake.close()
         self._waker.close()
-        for connection in self._commands:
+        for connection in (*self._commands, *self._orders.values()):
             connection.close()
         for child in self._children:
             if child.channel is not None:
@@ -114,6 +118,8 @@ class Master:
                 self._note_ready()
             case Refused():
                 child.reason = said.reason
+            case Operated():
+                self._operated(said)
             case Garbled():
                 self._post.log.write(
                     events.Bug(where=f"channel of {child.role}", traceback=f"no message: {said.beginning}")
@@ -144,6 +150,8 @@ class Master:
         lived = time.monotonic() - child.began
         pid = child.pid
         child.ended()
+        if child is self._delivery:
+            self._drop_orders()
         child.slot.fold_into(self._post.slot)
         if self._stop_by is not None and status == 0:
             self._post.log.write(events.ProcessRetired(role=child.role, child=pid))
@@ -231,12 +239,37 @@ class Master:
     def _obey(self, connection: socket.socket) -> None:
         self._selector.unregister(connection)
         del self._commands[connection]
-        self._post.control.answer(connection, self._answer)
+        match self._post.control.hear(connection):
+            case StatusPlease():
+                self._post.control.answer(connection, self._report())
+            case StopPlease():
+                self._stop(self._post.config.process.stop_timeout)
+                self._post.control.answer(connection, self._report())
+            case OperatePlease() as order:
+                self._pass_on(connection, order)
 
-    def _answer(self, request: Request) -> Report:
-        if isinstance(request, StopPlease):
-            self._stop(self._post.config.process.stop_timeout)
-        return self._report()
+    def _pass_on(self, connection: socket.socket, order: OperatePlease) -> None:
+        """An order is for the delivery process, which answers in its own time."""
+        self._last_ticket += 1
+        channel = self._delivery.channel if self._delivery.is_ready else None
+        said = Operate(self._last_ticket, order.verb, order.ids, order.recipient, order.notify)
+        if channel is None or not channel.send(said):
+            self._post.control.answer(
+                connection, Answers(failure="the delivery process does not listen; try again")
+            )
+            return
+        self._orders[self._last_ticket] = connection
+
+    def _operated(self, said: Operated) -> None:
+        connection = self._orders.pop(said.ticket, None)
+        if connection is not None:
+            self._post.control.answer(connection, Answers(results=said.results))
+
+    def _drop_orders(self) -> None:
+        """The delivery process is gone, and with it what it was told."""
+        for connection in self._orders.values():
+            self._post.control.answer(connection, Answers(failure="the delivery process ended; try again"))
+        self._orders.clear()
 
     def _report(self) -> Report:
         slots = [self._post.slot, *(child.slot for child in self._children)]

@@ -18,16 +18,15 @@ REPORT = Report("0", 1, 2.0, "running", "me", ["127.0.0.1:25"], [], {"sessions":
 def serve(control: Control, heard: list[Request]) -> threading.Thread:
     """Answer one command in a thread."""
 
-    def reply(request: Request) -> Report:
-        heard.append(request)
-        return REPORT
-
     def run() -> None:
         select.select([control], [], [], 5)
         connection = control.accept()
         assert connection is not None
         select.select([connection], [], [], 5)
-        control.answer(connection, reply)
+        request = control.hear(connection)
+        if request is not None:
+            heard.append(request)
+            control.answer(connection, REPORT)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -35,7 +34,7 @@ def serve(control: Control, heard: list[Request]) -> threading.Thread:
 
 
 @pytest.mark.parametrize("request_", [StatusPlease(), StopPlease()])
-def test_a_request_arrives_and_its_report_comes_back(tmp_path: Path, request_: Request) -> None:
+def test_a_request_arrives_and_its_report_comes_back(tmp_path: Path, request_: StatusPlease | StopPlease) -> None:
     """As it was said."""
     control = Control(tmp_path / "relayd.pid", ME)
     heard: list[Request] = []

@@ -1,47 +1,25 @@
-"""`relayd queue list` and `queue show`: the messages that wait, read from the spool itself.
+"""`relayd queue show`: one message with its envelope, what happened to it, and its header; or its mail data.
 
-They need no running relay. Everything that came from outside is printed without control characters.
+Everything that came from outside is printed without control characters, but for --raw.
 """
 
 import argparse
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 from relayd.base import units
-from relayd.cli.arguments import configuration
-from relayd.cli.output import as_json, clean, complain, octets, plural, table
+from relayd.base.config import Config
+from relayd.cli.output import clean, complain, octets
+from relayd.cli.queue.list import next_in_words
 from relayd.spool.errors import NoSuchMessage
 from relayd.spool.outcome import Entry, Notified, Outcome, Scheduled
-from relayd.spool.view import Details, Item, View
-
-_COLUMNS = ("ID", "state", "age", "size", "from", "open/all", "next", "last reply")
-_SHORT = 60
+from relayd.spool.view import Details, View
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(config: Config, arguments: argparse.Namespace) -> int:
     """See the module."""
-    view = View(configuration(arguments).spool.directory)
-    return {"list": _list, "show": _show}[arguments.queue_command](view, arguments)
-
-
-def _list(view: View, arguments: argparse.Namespace) -> int:
-    now = datetime.now(UTC)
-    items = list(view.items(now))
-    if arguments.json:
-        print(as_json([_record(item, now) for item in items]))
-    elif not items:
-        print("the queue is empty")
-    else:
-        rows = [_COLUMNS, *(_row(item, now) for item in items)]
-        for line in table(rows, right=frozenset({2, 3, 5})):
-            print(line)
-        print(plural(len(items), "message"))
-    return 0
-
-
-def _show(view: View, arguments: argparse.Namespace) -> int:
+    view = View(config.spool.directory)
     now = datetime.now(UTC)
     try:
         details = view.details(arguments.id, now)
@@ -56,46 +34,6 @@ def _show(view: View, arguments: argparse.Namespace) -> int:
     for line in _in_words(view, details, now):
         print(clean(line))
     return 0
-
-
-def _record(item: Item, now: datetime) -> dict[str, Any]:
-    """One message for programs; instants are ISO 8601 in UTC, seconds and octets are numbers."""
-    return {
-        "id": item.id,
-        "state": item.state,
-        "arrived": item.arrived,
-        "age_s": round(item.age(now)),
-        "size": item.size,
-        "reverse_path": item.reverse_path,
-        "open": item.open,
-        "total": item.total,
-        "attempts": item.attempts,
-        "next": item.next,
-        "last_kind": item.last.kind if item.last else None,
-        "last_reply": str(item.last.reply) if item.last else None,
-        "reason": item.reason or None,
-    }
-
-
-def _row(item: Item, now: datetime) -> tuple[str, ...]:
-    last = item.reason or (f"{item.last.kind}: {item.last.reply}" if item.last else "")
-    return (
-        clean(item.id),
-        item.state,
-        units.in_words(item.age(now)),
-        octets(item.size),
-        "" if item.reason else clean(f"<{item.reverse_path or ''}>"),
-        "" if item.reason else f"{item.open}/{item.total}",
-        _next(item, now),
-        clean(last[:_SHORT] + ("…" if len(last) > _SHORT else "")),
-    )
-
-
-def _next(item: Item, now: datetime) -> str:
-    if item.next is None:
-        return ""
-    seconds = (item.next - now).total_seconds()
-    return "now" if seconds <= 0 else f"in {units.in_words(seconds)}"
 
 
 def _in_words(view: View, details: Details, now: datetime) -> Iterator[str]:
@@ -118,7 +56,7 @@ def _in_words(view: View, details: Details, now: datetime) -> Iterator[str]:
     for entry in details.entries:
         yield f"  {_entry(entry, details)}"
     if item.next is not None:
-        yield f"  {_time(item.next)}  next attempt, {_next(item, now)}"
+        yield f"  {_time(item.next)}  next attempt, {next_in_words(item, now)}"
     yield ""
     yield "Header"
     for line in view.header(details).decode("utf-8", "replace").split("\r\n")[:-1]:

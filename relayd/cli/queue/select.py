@@ -1,0 +1,45 @@
+"""Selection: which messages a command means, by IDs, by a domain, or by the same filters that `list` has."""
+
+import argparse
+from collections.abc import Iterator
+from datetime import datetime
+
+from relayd.base import units
+from relayd.base.mistake import ConfigError
+from relayd.spool.ids import is_id
+from relayd.spool.view import Item, View
+
+
+def selected(view: View, arguments: argparse.Namespace, now: datetime) -> Iterator[Item]:
+    """The messages that all given filters fit, in the order of their arrival. Sets `is_filtered`."""
+    arguments.is_filtered = any(
+        value is not None
+        for value in (arguments.destination, arguments.reverse_path, arguments.state, arguments.older)
+    )
+    older = _older(arguments.older)
+    targets = list(getattr(arguments, "targets", ()))
+    ids = {target for target in targets if is_id(target)}
+    domains = {target.lower() for target in targets if not is_id(target)}
+    if arguments.destination is not None:
+        domains.add(arguments.destination.lower())
+    reverse_path = None if arguments.reverse_path is None else arguments.reverse_path.strip("<>").lower()
+    for item in view.items(now):
+        if ids and item.id not in ids and not domains.intersection(item.domains):
+            continue
+        if not ids and domains and not domains.intersection(item.domains):
+            continue
+        if reverse_path is not None and (item.reverse_path or "").lower() != reverse_path:
+            continue
+        if arguments.state is not None and item.state != arguments.state:
+            continue
+        if item.age(now) >= older:
+            yield item
+
+
+def _older(written: str | None) -> float:
+    if written is None:
+        return 0.0
+    try:
+        return units.duration(written)
+    except ValueError as error:
+        raise ConfigError(f'--older "{written}": {error}') from None
