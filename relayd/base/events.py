@@ -103,6 +103,21 @@ class DeliveryInDoubt(_Delivery, frozen=True, kw_only=True, tag="delivery.in_dou
     """The connection ended after the final dot; it will be tried again, which may make a second copy."""
 
 
+class CircuitOpened(Event, frozen=True, kw_only=True, tag="circuit.opened"):
+    """A destination could not be reached; none of its messages is tried before `until`."""
+
+    destination: str
+    failures: int
+    until: str
+    reply: str
+
+
+class CircuitClosed(Event, frozen=True, kw_only=True, tag="circuit.closed"):
+    """A destination that could not be reached was reached again."""
+
+    destination: str
+
+
 class DsnQueued(Event, frozen=True, kw_only=True, tag="dsn.queued"):
     """A notification went into the spool, about the message `about`."""
 

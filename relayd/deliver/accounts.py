@@ -51,6 +51,7 @@ class _Account:
     was_tried: bool = False
     unrecorded: list[Outcome] = field(default_factory=list)
     failures: list[Outcome] = field(default_factory=list)
+    due: datetime | None = None
     following: datetime | None = None
     is_busy: bool = False
     is_lost: bool = False
@@ -84,9 +85,8 @@ class Accounts:
 
     def report(self, parcel: Parcel, outcomes: tuple[Outcome, ...], via: Via) -> None:
         """One parcel came to an end; without outcomes it was not tried, and comes again soon."""
-        account = self._accounts.get(parcel.job.id)
+        account = self._account_of(parcel)
         if account is None:
-            self._office.bug("report", LookupError(f"{parcel.job.id} is not in flight"))
             return
         if retry.is_expired(parcel.job.envelope.arrived, self._config.delivery.lifetime, datetime.now(UTC)):
             outcomes = expire(outcomes)
@@ -101,6 +101,20 @@ class Accounts:
         except Exception as error:
             # Whoever reports has other parcels to report.
             self._office.bug(f"telling of {parcel.job.id}", error)
+
+    def postpone(self, parcel: Parcel, due: datetime) -> None:
+        """One parcel was not tried, since its destination rests until an instant."""
+        account = self._account_of(parcel)
+        if account is not None:
+            account.parcels -= 1
+            account.due = due
+            self._step(account)
+
+    def _account_of(self, parcel: Parcel) -> _Account | None:
+        account = self._accounts.get(parcel.job.id)
+        if account is None:
+            self._office.bug("report", LookupError(f"{parcel.job.id} is not in flight"))
+        return account
 
     # Steps at the spool.
 
@@ -190,6 +204,9 @@ class Accounts:
         now, dice = datetime.now(UTC), self._office.dice
         if account.was_tried:
             return retry.next_attempt(self._config.delivery.retry, account.job.attempt, now, dice)
+        if account.due is not None:
+            # Not all at the same instant.
+            return account.due + timedelta(seconds=self._limits.spread * dice.random())
         return now + timedelta(seconds=self._limits.untried * dice.uniform(1, 2))
 
     def _close(self, account: _Account) -> None:

@@ -33,11 +33,16 @@ Report = Callable[[Parcel, tuple[Outcome, ...], Via], None]
 
 @dataclass(frozen=True)
 class Means:
-    """What all couriers share. `report` does not raise; `leaving` are the connections that have said QUIT."""
+    """What all couriers share. `report` and `postpone` do not raise.
+
+    A parcel that is postponed was not tried, and comes again at an instant. `leaving` are the connections that
+    have said QUIT.
+    """
 
     ways: Ways
     mail: Mail
     report: Report
+    postpone: Callable[[Parcel, datetime], None]
     bug: Callable[[str, Exception], None]
     leaving: set["asyncio.Future[None]"] = field(default_factory=set)
 

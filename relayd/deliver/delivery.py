@@ -134,6 +134,7 @@ class DeliveryProcess:
                 ways=ways_of(post.config, post.endpoints, post.limits, post.slot, post.log.write, dice),
                 mail=Mail(self._queue),
                 report=self._accounts.report,
+                postpone=self._accounts.postpone,
                 bug=self._bug,
             )
         )
@@ -170,12 +171,25 @@ class DeliveryProcess:
         )
         self._loop.add_reader(self._post.hints.fileno(), self._hear_worker)
         self._post.channel.send(Ready())
-        while not self._retiring.is_set():
-            await self._turn()
+        await self._work_until_told()
         await self._retire(self._retire_within)
         return RETIRED
 
     # Work.
+
+    async def _work_until_told(self) -> None:
+        """Turn after turn; the end does not wait for the last one, which may wait for a disk that hangs."""
+        working = self._loop.create_task(self._work())
+        told = self._loop.create_task(self._retiring.wait())
+        await asyncio.wait((working, told), return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if working.done():
+            working.result()
+        working.cancel()
+
+    async def _work(self) -> None:
+        while not self._retiring.is_set():
+            await self._turn()
 
     async def _turn(self) -> None:
         """Take what is due, then sleep until a hint, a due date, or the time to look into the folders."""

@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from relayd.base import events
 from relayd.base.sections import Route
 from relayd.deliver.courier import INTERNAL, Courier, Means
 from relayd.deliver.hop import Hop, Unreached
 from relayd.deliver.parcel import Parcel, Via, refusal
+from relayd.deliver.retry import is_expired
 from relayd.deliver.waiting import Waiting
 from relayd.smtp.reply import reply
 
@@ -46,8 +48,19 @@ class Destination:
         return sum(courier.is_connected for courier in self._couriers)
 
     def add(self, parcel: Parcel) -> None:
-        """Take a parcel: for an idle courier, a new one, or the next one that is free."""
-        if self._bound is not None and len(self._waiting) >= self._bound:
+        """Take a parcel: for an idle courier, a new one, or the next one that is free.
+
+        While the destination rests, it is not taken, but for what a person wants tried now. What is too old to
+        wait shares the failure, since its lifetime is judged by one.
+        """
+        now = datetime.now(UTC)
+        closed = None if parcel.job.is_urgent else self._means.ways.backoffs.of(self.name, now)
+        if closed is not None:
+            if is_expired(parcel.job.envelope.arrived, self._means.ways.settings.lifetime, now):
+                self._means.report(parcel, refusal(parcel, closed.answer, closed.via, now), closed.via)
+            else:
+                self._means.postpone(parcel, closed.until)
+        elif self._bound is not None and len(self._waiting) >= self._bound:
             self._means.report(parcel, (), Via())
         elif not self._waiting.add(parcel):
             self._hire()
@@ -105,6 +118,8 @@ class Destination:
 
     def _arrived(self) -> None:
         """The way is found: as many couriers as there is work for."""
+        if self._means.ways.backoffs.reached(self.name):
+            self._means.ways.write(events.CircuitClosed(destination=self.name))
         for _ in range(len(self._waiting) - len(self._couriers)):
             self._hire()
 
@@ -129,5 +144,21 @@ class Destination:
             self._grow_from = self._means.ways.clock() + self._limits.growth
             return
         now = datetime.now(UTC)
+        if failure.answer.is_transient and failure.answer is not INTERNAL:
+            self._rest(failure, now)
         for parcel in self._waiting.take_beyond(0):
             self._means.report(parcel, refusal(parcel, failure.answer, failure.via, now), failure.via)
+
+    def _rest(self, failure: Unreached, now: datetime) -> None:
+        """Leave the destination alone for a while, with all its messages, those that come meanwhile too."""
+        was_resting = self._means.ways.backoffs.of(self.name, now) is not None
+        closed = self._means.ways.backoffs.failed(self.name, failure.answer, failure.via, now)
+        if not was_resting:
+            self._means.ways.write(
+                events.CircuitOpened(
+                    destination=self.name,
+                    failures=closed.failures,
+                    until=closed.until.isoformat(timespec="seconds"),
+                    reply=str(failure.answer),
+                )
+            )

@@ -17,7 +17,8 @@ class Limits:
     A destination: after `reach` no further exchanger is tried in the same attempt; no further connection is
     opened for `growth` after one was refused beside others that work. While the queue is full, a destination keeps
     what it would carry in `backlog` seconds, `backlog_least` parcels in any case; the rest is looked at again
-    after `untried`, so that its wait does not become everybody's.
+    after `untried`, so that its wait does not become everybody's. What waits for a destination that rests comes
+    within `spread` of the end of that.
 
     The process: at most `in_flight` messages are claimed, `at_once` in one turn; the folders are read every
     `poll_new` and `poll_cur`. After an error of the disk the next try is `trouble` away, then twice as far, up
@@ -34,6 +35,7 @@ class Limits:
     backlog: float = 10.0
     backlog_least: int = 100
     untried: float = 30.0
+    spread: float = 5.0
 
     in_flight: int = 2000
     at_once: int = 200

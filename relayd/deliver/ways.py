@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from relayd.base import events, names
 from relayd.base.counters import Slot
 from relayd.base.sections import Config, Delivery
+from relayd.deliver.backoff import Backoffs
 from relayd.deliver.connection import Clock
 from relayd.deliver.exchangers import IP, Ourselves
 from relayd.deliver.limits import Limits
@@ -34,6 +35,7 @@ class Ways:
     ourselves: Ourselves
     resolver: Resolver
     latencies: Latencies
+    backoffs: Backoffs
     dice: random.Random
     clock: Clock
     counters: Slot
@@ -62,6 +64,7 @@ def ways_of(
             config.dns.nameservers, config.dns.timeout, asked=lambda: counters.add("lookups"), at_once=places
         ),
         latencies=Latencies(),
+        backoffs=Backoffs(config.delivery.retry, dice),
         dice=dice,
         clock=time.monotonic,
         counters=counters,

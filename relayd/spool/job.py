@@ -11,7 +11,8 @@ from relayd.spool.outcome import Outcome
 class Job:
     """A claimed message: `open` are the recipients to try, `owed` failures whose notification is missing.
 
-    `attempt` counts from 1; `size` is the mail data in octets. `token` tells this claim from any other.
+    `attempt` counts from 1; `size` is the mail data in octets. `token` tells this claim from any other. It is
+    urgent when a person has put it where it is due now.
     """
 
     id: str
@@ -21,6 +22,7 @@ class Job:
     attempt: int
     size: int
     owed: tuple[Outcome, ...] = ()
+    is_urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,15 +134,18 @@ def standing(content: bytes, recipients: int) -> Standing:
 
     It may differ from the whole fold only where somebody wrote lines that we do not write.
     """
-    lines = content[: _sound(content)].split(b"\n")[:-1]
+    end = _sound(content)
     unseen = set(range(recipients))
     waiting: set[int] = set()
     attempts = 0
     last: Outcome | None = None
     last_of_open: Outcome | None = None
-    for number in range(len(lines), 0, -1):
-        line = lines[number - 1]
-        entry = None if _SCHEDULED in line else parse_line(line, number)
+    while end and unseen:
+        begin = content.rfind(b"\n", 0, end - 1) + 1
+        line, end = content[begin : end - 1], begin
+        if _SCHEDULED in line:
+            continue
+        entry = parse_line(line, content.count(b"\n", 0, begin) + 1)
         if not isinstance(entry, Outcome):
             continue
         check_recipients(entry, recipients)
@@ -153,8 +156,6 @@ def standing(content: bytes, recipients: int) -> Standing:
         if seen and not entry.kind.is_final:
             waiting |= seen
             last_of_open = last_of_open or entry
-        if not unseen:
-            break
     return Standing(tuple(sorted(waiting | unseen)), attempts, last_of_open or last)
 
 

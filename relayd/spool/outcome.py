@@ -27,13 +27,16 @@ class Kind(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether the recipient is done with: it has the mail, or will never get it."""
-        return self in (Kind.DELIVERED, Kind.FAILED, Kind.EXPIRED)
+        return self in _FINAL
 
     @property
     def is_failure(self) -> bool:
         """Whether the originator is owed a notification (section 6.1)."""
-        return self in (Kind.FAILED, Kind.EXPIRED)
+        return self in _FAILURES
 
+
+_FAILURES = (Kind.FAILED, Kind.EXPIRED)
+_FINAL = (Kind.DELIVERED, *_FAILURES)
 
 # A journal that somebody has edited must not bring a naive instant or an attempt before the first into arithmetic.
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]

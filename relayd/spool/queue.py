@@ -20,6 +20,7 @@ from relayd.spool.aside import Aside
 from relayd.spool.claim import Claim
 from relayd.spool.disk import Disk
 from relayd.spool.errors import LeaseLost, NoSuchMessage, NotSound, SpoolFull, from_os
+from relayd.spool.ids import arrival
 from relayd.spool.job import Job, Recovery, Settlement
 from relayd.spool.journal import Journal
 from relayd.spool.layout import STATES, Layout, name_of, parse_name
@@ -50,6 +51,8 @@ _SLACK_SECONDS = 1.0
 _DOUBTFUL_SECONDS = 300.0
 
 _OPENING = "open messages"
+# What is in new/ and came longer ago was moved there by a person, who wants it tried now.
+_FRESH_SECONDS = 60.0
 # Where an operator's claim looks, the likeliest place first; what is in failed/ is no message of ours.
 _CLAIMED_FROM = ("hold", "cur", "new")
 
@@ -248,6 +251,8 @@ class Queue:
             attempt=held_so_far.attempts + 1,
             size=place.size - message.offset,
             owed=held_so_far.owed,
+            is_urgent=place.state == "new"
+            and (held_so_far.attempts > 0 or now - arrival(place.id) > _FRESH_SECONDS),
         )
 
     def _is_doubtful(self, mtime: float) -> bool:

@@ -581,6 +581,31 @@ def test_a_disk_that_hangs_does_not_keep_the_process(net: Net) -> None:
     run(main)
 
 
+def test_a_disk_that_hangs_in_the_middle_of_a_turn_does_not_keep_the_process(net: Net) -> None:
+    """Nothing is claimed yet; the turn is not waited for."""
+
+    class Hanging(Disk):
+        """It waits for the test when a folder is read after the start."""
+
+        def names(self, path: str) -> list[str]:
+            """Hangs."""
+            if armed.is_set():
+                listing.set()
+                gate.wait(LONGEST_SECONDS)
+            return super().names(path)
+
+    async def main() -> None:
+        async with delivery(net.config(), disk=Hanging(), last_write=0.05) as running:
+            armed.set()
+            running.write("bob@example.net")
+            await asyncio.to_thread(listing.wait, LONGEST_SECONDS)
+            assert await running.retire() == RETIRED
+            gate.set()
+
+    armed, listing, gate = threading.Event(), threading.Event(), threading.Event()
+    run(main)
+
+
 def test_the_end_of_the_master_is_the_end(net: Net) -> None:
     """Nobody else would end this process, and a new master wants the lock."""
 

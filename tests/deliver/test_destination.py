@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import cast
@@ -179,8 +180,8 @@ def test_all_that_wait_share_the_failure(tmp_path: Path, loop: str) -> None:
         assert around.exchangers[0].connections == 1
 
 
-def test_a_destination_that_failed_tries_again_with_the_next_parcel(tmp_path: Path) -> None:
-    """The same object, with nobody left over from before."""
+def test_a_destination_that_failed_rests_and_new_mail_rests_with_it(tmp_path: Path) -> None:
+    """What comes meanwhile is not tried; what a person wants now is, and once it is there the rest is over."""
 
     async def main() -> None:
         town = around.town(idle=0.01)
@@ -188,8 +189,35 @@ def test_a_destination_that_failed_tries_again_with_the_next_parcel(tmp_path: Pa
         destination = await carried(town, letters(3))
         around.exchangers[0].start()
         destination.add(letters(4)[3])
+        ((postponed, due),) = town.postponed
+        assert postponed.job.id == letters(4)[3].job.id
+        assert 0.9 * 300 <= (due - datetime.now(UTC)).total_seconds() + 1 <= 1.1 * 300 + 1
+        urgent = letters(5)[4]
+        destination.add(replace(urgent, job=replace(urgent.job, is_urgent=True)))
         await town.reported(4)
         assert town.kinds() == {Kind.DEFERRED: 3, Kind.DELIVERED: 1}
+        destination.add(letters(6)[5])
+        await town.reported(5)
+        assert town.kinds() == {Kind.DEFERRED: 3, Kind.DELIVERED: 2}
+        kinds = [type(event) for event in town.events if "Circuit" in type(event).__name__]
+        assert kinds == [events.CircuitOpened, events.CircuitClosed]
+        await left(town, destination)
+
+    with surroundings(tmp_path) as around:
+        run(main)
+
+
+def test_what_is_older_than_its_lifetime_shares_the_failure_of_a_resting_destination(tmp_path: Path) -> None:
+    """It would wait for ever otherwise: its lifetime is judged by a failure, and this is one."""
+
+    async def main() -> None:
+        town = around.town(idle=0.01)
+        around.exchangers[0].stop()
+        destination = await carried(town, letters(1))
+        old = parcel(job(arrived=datetime.now(UTC) - timedelta(days=6), message_id=letters(2)[1].job.id))
+        destination.add(old)
+        assert town.postponed == []
+        assert town.kinds() == {Kind.DEFERRED: 2}
         await left(town, destination)
 
     with surroundings(tmp_path) as around:

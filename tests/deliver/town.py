@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class Town:
     def __init__(self, config: Config, limits: Limits, ourselves: Ourselves | None = None) -> None:
         self.spool = FakeSpool()
         self.reports: list[tuple[Parcel, tuple[Outcome, ...], Via]] = []
+        self.postponed: list[tuple[Parcel, datetime]] = []
         self.events: list[events.Event] = []
         self.bugs: list[Exception] = []
         self.now: float | None = None
@@ -68,6 +70,7 @@ class Town:
             ways=self.ways,
             mail=Mail(self.spool),
             report=self._report,
+            postpone=lambda parcel, due: self.postponed.append((parcel, due)),
             bug=lambda where, error: self.bugs.append(error),
         )
 
