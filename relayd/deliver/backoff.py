@@ -18,7 +18,7 @@ _MOST_DESTINATIONS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A destination that could not be reached so many times in a row, what was said last, and until when it rests."""
+    """A destination that could not be reached `failures` times in a row, and until when it rests."""
 
     failures: int
     answer: Reply
