@@ -238,6 +238,7 @@ class _Reader:
             connections_per_destination=table.connections_per_destination,
             retry=self._entries("[delivery]", "retry", table.retry, units.interval),
             lifetime=self.value("[delivery]", "lifetime", table.lifetime, units.duration),
+            in_doubt=table.in_doubt,
             ip=table.ip,
             source=self._entries("[delivery]", "source", table.source, names.address),
             ehlo_name=self._optional("[delivery]", "ehlo_name", table.ehlo_name, names.hostname),

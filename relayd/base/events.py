@@ -141,6 +141,13 @@ class MessageRemoved(Event, frozen=True, kw_only=True, tag="queue.removed"):
     reason: str
 
 
+class QueueHeld(Event, frozen=True, kw_only=True, tag="queue.held"):
+    """A message was moved to hold/: nobody knows whether it arrived, and a person is to decide."""
+
+    id: str
+    reason: str
+
+
 class QueueSetAside(Event, frozen=True, kw_only=True, tag="queue.moved"):
     """A file that is no sound message of ours was moved to failed/."""
 

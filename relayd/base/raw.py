@@ -81,7 +81,7 @@ class Delivery(_Table, frozen=True):
         Meta(min_length=1, description='write a list of one duration or more, like ["5m", "1h"]'),
     ] = field(default_factory=lambda: ["5m", "15m", "30m", "1h", "2h", "4h"])
     lifetime: Written = "5d"
-    in_doubt: Annotated[Literal["retry"], Meta(description='write "retry"')] = "retry"
+    in_doubt: Annotated[Literal["retry", "hold"], Meta(description='write "retry" or "hold"')] = "retry"
     ip: Annotated[Literal["both", "4", "6"], Meta(description='write "both", "4" or "6"')] = "both"
     source: Annotated[list[Written], Meta(description='write a list of addresses, like ["192.0.2.1"]')] = field(
         default_factory=list
@@ -137,7 +137,7 @@ NOT_YET = {
     "delivery.eight_bit",
     "delivery.limits",
 }
-VALUES_NOT_YET = [("listener", "tls", "implicit"), ("delivery", "in_doubt", "hold")]
+VALUES_NOT_YET = [("listener", "tls", "implicit")]
 
 
 def allowed(table: str, key: str) -> str:

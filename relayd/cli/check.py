@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from relayd.base.config import Config, warnings
 from relayd.base.mistake import ConfigError
+from relayd.cli import medium
 from relayd.cli.arguments import config_path, configuration
 from relayd.cli.output import complain, plural
 from relayd.master import privileges
@@ -22,6 +23,9 @@ def run(arguments: argparse.Namespace) -> int:
     except StartFailed as error:
         raise ConfigError(f"{source}: {error}") from None
     found = warnings(config)
+    medium_warning = medium.warning(config.spool.directory)
+    if medium_warning is not None:
+        found.append(medium_warning)
     for warning in found:
         complain(f"warning: {warning}")
     troubles = as_user(identity, lambda: _troubles(config))

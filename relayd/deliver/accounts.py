@@ -7,7 +7,7 @@ which is told, and the step comes again later too.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -17,11 +17,11 @@ from relayd.base.sections import Config
 from relayd.deliver import retry
 from relayd.deliver.limits import Limits
 from relayd.deliver.notices import Composed, Notices
-from relayd.deliver.parcel import Parcel, Via, expire
+from relayd.deliver.parcel import Parcel, Via, expire, in_doubt
 from relayd.deliver.telling import tell, tell_notices
 from relayd.spool.errors import LeaseLost, NoSuchMessage, SpoolError
 from relayd.spool.job import Job, Settlement
-from relayd.spool.outcome import Outcome
+from relayd.spool.outcome import Kind, Outcome
 from relayd.spool.protocol import Delivering
 
 
@@ -29,10 +29,12 @@ from relayd.spool.protocol import Delivering
 class Office:
     """What accounts need of the process.
 
-    `in_spool` does work on the spool's thread and calls back on the loop with its result or what it raised.
-    `settled` is called when a message is no longer in flight.
+    `ask` has work done on the spool's thread and waits for it; it raises what that raises. `in_spool` does work
+    there and calls back on the loop with its result or what it raised. `settled` is called when a message is no
+    longer in flight.
     """
 
+    ask: Callable[[Callable[[], object]], Awaitable[object]]
     in_spool: Callable[[Callable[[], object], Callable[[object], None]], None]
     later: Callable[[float, Callable[[], None]], object]
     write: Callable[[events.Event], None]
@@ -51,6 +53,7 @@ class _Account:
     was_tried: bool = False
     unrecorded: list[Outcome] = field(default_factory=list)
     failures: list[Outcome] = field(default_factory=list)
+    is_in_doubt: bool = False
     due: datetime | None = None
     following: datetime | None = None
     is_busy: bool = False
@@ -80,7 +83,9 @@ class Accounts:
 
     def open(self, job: Job, parcels: int) -> None:
         """Begin: so many parcels are under way. With none, only the end is left to do."""
-        account = self._accounts[job.id] = _Account(job, parcels)
+        account = self._accounts[job.id] = _Account(job, parcels, is_in_doubt=job.is_cut)
+        # A process before this one was killed past the final dot: an operator who wants to decide is asked.
+        account.was_tried = job.is_cut and not parcels
         self._step(account)
 
     def report(self, parcel: Parcel, outcomes: tuple[Outcome, ...], via: Via) -> None:
@@ -92,6 +97,7 @@ class Accounts:
             outcomes = expire(outcomes)
         account.parcels -= 1
         account.was_tried |= bool(outcomes)
+        account.is_in_doubt |= any(outcome.kind is Kind.IN_DOUBT for outcome in outcomes)
         account.unrecorded += outcomes
         account.failures += [outcome for outcome in outcomes if outcome.kind.is_failure]
         self._step(account)
@@ -115,6 +121,14 @@ class Accounts:
         if account is None:
             self._office.bug("report", LookupError(f"{parcel.job.id} is not in flight"))
         return account
+
+    async def promise(self, parcel: Parcel, via: Via) -> None:
+        """Write down that one parcel may arrive, before its last octets go, so that a kill leaves word of it."""
+        account = self._account_of(parcel)
+        if account is None:
+            raise LeaseLost(f"{parcel.job.id} is not in flight")
+        told = in_doubt(parcel, via, datetime.now(UTC))
+        await self._office.ask(lambda: self._spool.record(parcel.job, (told,)))
 
     # Steps at the spool.
 
@@ -194,7 +208,8 @@ class Accounts:
                 # A bug must not make anybody get a second copy.
                 self._spool.record(job, outcomes)
                 raise
-            self._spool.settle(Settlement(job, outcomes, following, composed.notices))
+            hold = account.is_in_doubt and self._config.delivery.in_doubt == "hold"
+            self._spool.settle(Settlement(job, outcomes, following, composed.notices, hold))
             return composed
 
         # What was not tried leaves no line in a journal.

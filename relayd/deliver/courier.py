@@ -8,7 +8,7 @@ that turns out to be gone before MAIL is answered was no attempt, and the parcel
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -35,14 +35,16 @@ Report = Callable[[Parcel, tuple[Outcome, ...], Via], None]
 class Means:
     """What all couriers share. `report` and `postpone` do not raise.
 
-    A parcel that is postponed was not tried, and comes again at an instant. `leaving` are the connections that
-    have said QUIT.
+    A parcel that is postponed was not tried, and comes again at an instant. `promise`, where there is one, writes
+    down before the mail data goes that it may have arrived; it raises SpoolError. `leaving` are the connections
+    that have said QUIT.
     """
 
     ways: Ways
     mail: Mail
     report: Report
     postpone: Callable[[Parcel, datetime], None]
+    promise: Callable[[Parcel, Via], Awaitable[None]] | None
     bug: Callable[[str, Exception], None]
     leaving: set["asyncio.Future[None]"] = field(default_factory=set)
 
@@ -176,12 +178,25 @@ class Courier:
         while not isinstance(event := await connection.event(), Finished):
             if not isinstance(event, SendContent):
                 raise AssertionError(f"{event} in a transaction")
+            if self._means.promise is not None and not await self._promised(reached, parcel):
+                return ()
             await self._send(connection, parcel)
         if not connection.is_open and conversation.answers == answers:
             if self._is_kept:
                 return None
             ways.latencies.failed(connection.candidate, ways.clock())
         return outcomes_of(parcel, event.result, reached.via, datetime.now(UTC))
+
+    async def _promised(self, reached: Reached, parcel: Parcel) -> bool:
+        """Write down that the parcel may arrive; when that fails, it does not go, and was not tried."""
+        assert self._means.promise is not None
+        try:
+            await self._means.promise(parcel, reached.via)
+        except (SpoolError, OSError) as error:
+            self._means.ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
+            reached.connection.abort()
+            return False
+        return True
 
     async def _send(self, connection: Connection, parcel: Parcel) -> None:
         mail = self._means.mail

@@ -120,6 +120,7 @@ class DeliveryProcess:
             self._queue,
             post.limits,
             Office(
+                ask=self._thread.ask,
                 in_spool=self._thread.submit,
                 later=self._loop.call_later,
                 write=post.log.write,
@@ -135,6 +136,7 @@ class DeliveryProcess:
                 mail=Mail(self._queue),
                 report=self._accounts.report,
                 postpone=self._accounts.postpone,
+                promise=self._accounts.promise if post.config.delivery.in_doubt == "hold" else None,
                 bug=self._bug,
             )
         )
@@ -244,6 +246,10 @@ class DeliveryProcess:
         return self._queue.take(limit, time.time()), self._queue.next_due()
 
     def _start(self, job: Job) -> None:
+        if job.is_cut and self._config.delivery.in_doubt == "hold":
+            self._post.log.write(events.QueueHeld(id=job.id, reason="it may have arrived when relayd was killed"))
+            self._accounts.open(job, 0)
+            return
         try:
             portions = [
                 (self._destinations[parcel.destination], parcel)

@@ -11,13 +11,16 @@ from datetime import datetime
 import msgspec
 
 from relayd.smtp.client import Order, Result
-from relayd.smtp.reply import Reply
+from relayd.smtp.reply import Reply, reply
 from relayd.spool.envelope import Envelope
 from relayd.spool.job import Job
 from relayd.spool.outcome import Kind, Outcome
 
 # Section 4.5.3.1.8: every server takes this many.
 MOST_RECIPIENTS = 100
+
+
+_UNANSWERED = reply(451, "4.4.2", "the message goes out; no answer to the final dot yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ def outcomes_of(parcel: Parcel, result: Result, via: Via, now: datetime) -> tupl
 def refusal(parcel: Parcel, answer: Reply, via: Via, now: datetime) -> tuple[Outcome, ...]:
     """The same reply for all of the parcel: from DNS, from a connection that failed, from us."""
     return (_outcome(parcel, parcel.recipients, kind_of(answer), answer, via, now),)
+
+
+def in_doubt(parcel: Parcel, via: Via, now: datetime) -> Outcome:
+    """What is true of the parcel from its final dot to the answer."""
+    return _outcome(parcel, parcel.recipients, Kind.IN_DOUBT, _UNANSWERED, via, now)
 
 
 def kind_of(answer: Reply) -> Kind:

@@ -12,7 +12,8 @@ class Job:
     """A claimed message: `open` are the recipients to try, `owed` failures whose notification is missing.
 
     `attempt` counts from 1; `size` is the mail data in octets. `token` tells this claim from any other. It is
-    urgent when a person has put it where it is due now.
+    urgent when a person has put it where it is due now, and cut when the process that tried it last was killed
+    after it had begun the final dot.
     """
 
     id: str
@@ -23,6 +24,7 @@ class Job:
     size: int
     owed: tuple[Outcome, ...] = ()
     is_urgent: bool = False
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,14 @@ class Settlement:
     """How an attempt ended: outcomes not yet recorded, the instant of the next attempt, and what is owed.
 
     A failure of this attempt, or one that the job owes, without a notice of its attempt is one that nobody is to
-    be told of.
+    be told of. With `hold` a message that has open recipients goes to hold/, for a person, and has no next date.
     """
 
     job: Job
     outcomes: tuple[Outcome, ...]
     next: datetime
     notices: tuple[Notice, ...] = ()
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,13 +80,17 @@ Entry = Outcome | Notified | Scheduled
 
 
 class State(msgspec.Struct, frozen=True):
-    """What a journal says of a message: who is still open, what was last said, which failures are untold."""
+    """What a journal says of a message: who is still open, what was last said, which failures are untold.
+
+    It is cut when an attempt began its final dot and nothing after it was written down: the process was killed.
+    """
 
     open: tuple[int, ...]
     attempts: int
     last: dict[int, Outcome]
     owed: tuple[Outcome, ...]
     next: datetime | None
+    is_cut: bool
 
 
 def check_recipients(outcome: Outcome, recipients: int) -> None:
@@ -103,7 +107,9 @@ def fold(recipients: int, entries: Iterable[Entry]) -> State:
     told: set[int] = set()
     attempts = 0
     following: datetime | None = None
+    latest: Entry | None = None
     for entry in entries:
+        latest = entry
         if isinstance(entry, Outcome):
             check_recipients(entry, recipients)
             attempts = max(attempts, entry.attempt)
@@ -118,4 +124,5 @@ def fold(recipients: int, entries: Iterable[Entry]) -> State:
             following = entry.next
     still_open = tuple(index for index in range(recipients) if index not in done)
     owed = tuple(failure for failure in failures if failure.attempt not in told)
-    return State(still_open, attempts, last, owed, following)
+    is_cut = isinstance(latest, Outcome) and latest.kind is Kind.IN_DOUBT
+    return State(still_open, attempts, last, owed, following, is_cut)

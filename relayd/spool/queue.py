@@ -251,6 +251,7 @@ class Queue:
             attempt=held_so_far.attempts + 1,
             size=place.size - message.offset,
             owed=held_so_far.owed,
+            is_cut=held_so_far.is_cut,
             is_urgent=place.state == "new"
             and (held_so_far.attempts > 0 or now - arrival(place.id) > _FRESH_SECONDS),
         )
@@ -299,6 +300,10 @@ class Queue:
         self._settling.record_attempt(claim, settlement.job.attempt, settlement.next)
         for message_id, size in self._settling.notify(claim, settlement.notices):
             self._watch.note("new", name_of(message_id, size))
+        if claim.open and settlement.hold:
+            self._settling.hold(claim)
+            self._forget(claim)
+            return False
         if claim.open:
             self._release(claim, settlement.next.timestamp())
             return False

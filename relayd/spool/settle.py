@@ -191,6 +191,17 @@ class Settling:
                     self._disk.touch(target, due)
             return state
 
+    def hold(self, claim: Claim) -> None:
+        """Set the message aside in hold/, unless somebody has put it elsewhere meanwhile."""
+        if claim.state == "hold":
+            return
+        with _errors(f"move {claim.id} to hold/"), contextlib.suppress(FileNotFoundError):
+            self._disk.rename(
+                self._layout.message(claim.state, claim.name), self._layout.message("hold", claim.name)
+            )
+            self._tidying.moved(claim.state)
+            self._tidying.moved("hold")
+
     def end(self, claim: Claim) -> None:
         """Take the message away, wherever it is by now, and its journal after it."""
         try:

@@ -1,5 +1,6 @@
 """Accounts: each outcome reaches the spool once and in time, whatever the spool does meanwhile."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,6 +37,7 @@ class Bureau:
         self.settled = 0
         self.counters = Board(1).slot(0)
         self.office = Office(
+            ask=self._ask,
             in_spool=lambda work, done: self.work.append((work, done)),
             later=lambda seconds, call: self.timers.append((seconds, call)),
             write=self.events.append,
@@ -45,6 +47,9 @@ class Bureau:
             settled=self._settled,
         )
         self.accounts = Accounts(config, self.spool, Limits(), self.office)
+
+    async def _ask(self, work: Callable[[], object]) -> object:
+        return work()
 
     def _settled(self) -> None:
         self.settled += 1
@@ -474,3 +479,37 @@ def test_the_configured_lifetime_counts(config: Config) -> None:
     report(bureau, made, Kind.DEFERRED, 0)
     bureau.run()
     assert bureau.spool.settled[0].outcomes[0].kind is Kind.EXPIRED
+
+
+# In doubt.
+
+
+def holding(config: Config) -> Bureau:
+    """Accounts of an operator who wants to decide."""
+    return Bureau(replace(config, delivery=replace(config.delivery, in_doubt="hold")))
+
+
+def test_a_message_in_doubt_is_held_where_a_person_is_to_decide(config: Config) -> None:
+    """And tried again where nobody is: that is the default, and RFC 5321's rule."""
+    for bureau, hold in ((Bureau(config), False), (holding(config), True)):
+        bureau.accounts.open(job("a@example.net"), 1)
+        report(bureau, job("a@example.net"), Kind.IN_DOUBT, 0)
+        bureau.run()
+        assert [each.hold for each in bureau.spool.settled] == [hold]
+
+
+def test_that_a_message_may_arrive_is_written_down_before_it_goes(config: Config) -> None:
+    """A kill between the final dot and its answer leaves word of it."""
+    bureau = holding(config)
+    bureau.accounts.open(job("a@example.net"), 1)
+    asyncio.run(bureau.accounts.promise(parcel(job("a@example.net")), VIA))
+    ((told,),) = bureau.spool.recorded
+    assert (told.kind, told.recipients, told.exchanger) == (Kind.IN_DOUBT, (0,), "mx.example.net")
+
+
+def test_a_message_whose_process_was_killed_past_the_dot_is_held(config: Config) -> None:
+    """Without an attempt: the journal of the process before says that it may have arrived."""
+    bureau = holding(config)
+    bureau.accounts.open(job("a@example.net", is_cut=True), 0)
+    bureau.run()
+    assert [(each.hold, each.outcomes) for each in bureau.spool.settled] == [(True, ())]

@@ -70,6 +70,7 @@ class Town:
             ways=self.ways,
             mail=Mail(self.spool),
             report=self._report,
+            promise=None,
             postpone=lambda parcel, due: self.postponed.append((parcel, due)),
             bug=lambda where, error: self.bugs.append(error),
         )

@@ -1,5 +1,7 @@
 """A hall: one spool in memory with a worker's side, a delivery side, and a person who moves files."""
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -83,6 +85,23 @@ class Hall:
             for state in ("tmp", "new", "cur", "hold", "failed")
             if (names := self.disk.take_all(LAYOUT.folder(state)))
         }
+
+    # The disk.
+
+    def have_fail(self, operation: str, error: int, path: str = "") -> Callable[[str, str], None]:
+        """Have an operation fail wherever `path` is in its path; give the fault that was there before."""
+        calm = self.disk.fault
+
+        def fault(each: str, at: str) -> None:
+            if each == operation and path in at:
+                raise OSError(error, os.strerror(error), at)
+
+        self.disk.fault = fault
+        return calm
+
+    def fill(self) -> None:
+        """Leave no octet free on the disk, but for what is reserved."""
+        self.disk.capacity = self.disk.used
 
     # The delivery process.
 

@@ -224,7 +224,7 @@ class MemoryDisk(Disk):
     def write(self, fd: int, octets: bytes) -> None:
         file = self._open[fd]
         if self._begin("write", file.path):
-            room = len(octets) if self.capacity is None else max(0, self.capacity - self._used())
+            room = len(octets) if self.capacity is None else max(0, self.capacity - self.used)
             file.node.content += octets[:room]
             file.node.mtime = self.clock.seconds
             self._changed("write", file.path)
@@ -236,7 +236,7 @@ class MemoryDisk(Disk):
 
     def allocate(self, fd: int, size: int) -> None:
         self._begin("allocate", self._open[fd].path)
-        if self.capacity is not None and self.capacity - self._used() < size:
+        if self.capacity is not None and self.capacity - self.used < size:
             raise OSError(errno.ENOSPC, "No space left on device")
         self._open[fd].node.allocated = size
 
@@ -357,7 +357,7 @@ class MemoryDisk(Disk):
         return self.boot_id
 
     def free(self, path: str) -> tuple[int, int]:
-        return (10**12 if self.capacity is None else self.capacity - self._used()), -1
+        return (10**12 if self.capacity is None else self.capacity - self.used), -1
 
     # The machinery.
 
@@ -404,7 +404,9 @@ class MemoryDisk(Disk):
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
         return folder.names[name]
 
-    def _used(self) -> int:
+    @property
+    def used(self) -> int:
+        """Octets that are not free."""
         nodes = {id(node): node for folder in self.folders.values() for node in folder.names.values()}
         return sum(max(len(node.content), node.allocated) for node in nodes.values())
 

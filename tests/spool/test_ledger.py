@@ -64,7 +64,7 @@ def test_a_line_that_was_torn_spoils_no_other() -> None:
     disk = memory_disk()
     ledger = Ledger(LAYOUT, disk)
     ledger.append([line("a")])
-    disk.capacity = disk._used() + 10
+    disk.capacity = disk.used + 10
     with pytest.raises(OSError, match="No space left"):
         ledger.append([line("b")])
     disk.capacity = None

@@ -40,7 +40,7 @@ def test_each_piece_makes_room_until_none_is_left() -> None:
     disk = memory_disk()
     reserve = Reserve(LAYOUT, disk, files=3, octets=1000)
     reserve.fill()
-    disk.capacity = disk._used()
+    disk.capacity = disk.used
     for left in (2, 1, 0):
         assert reserve.spend()
         assert (len(reserve), reserve.is_whole) == (left, False)
@@ -52,7 +52,7 @@ def test_it_is_filled_again_as_far_as_there_is_room() -> None:
     """Never with a piece that has not its octets."""
     disk = memory_disk()
     reserve = Reserve(LAYOUT, disk, files=3, octets=1000)
-    disk.capacity = disk._used() + 2500
+    disk.capacity = disk.used + 2500
     reserve.fill()
     assert (len(reserve), reserve.is_whole) == (2, False)
     assert len(disk.take_all(LAYOUT.folder("reserve"))) == 2
