@@ -238,6 +238,7 @@ class _Reader:
             connections_per_destination=table.connections_per_destination,
             retry=self._entries("[delivery]", "retry", table.retry, units.interval),
             lifetime=self.value("[delivery]", "lifetime", table.lifetime, units.duration),
+            delay_warning=self._optional("[delivery]", "delay_warning", table.delay_warning, units.interval),
             in_doubt=table.in_doubt,
             ip=table.ip,
             source=self._entries("[delivery]", "source", table.source, names.address),

@@ -81,6 +81,7 @@ class Delivery(_Table, frozen=True):
         Meta(min_length=1, description='write a list of one duration or more, like ["5m", "1h"]'),
     ] = field(default_factory=lambda: ["5m", "15m", "30m", "1h", "2h", "4h"])
     lifetime: Written = "5d"
+    delay_warning: Written = None
     in_doubt: Annotated[Literal["retry", "hold"], Meta(description='write "retry" or "hold"')] = "retry"
     ip: Annotated[Literal["both", "4", "6"], Meta(description='write "both", "4" or "6"')] = "both"
     source: Annotated[list[Written], Meta(description='write a list of addresses, like ["192.0.2.1"]')] = field(
@@ -133,7 +134,6 @@ NOT_YET = {
     "auth",
     "metrics",
     "relay.origin",
-    "delivery.delay_warning",
     "delivery.eight_bit",
     "delivery.limits",
 }

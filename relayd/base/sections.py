@@ -71,6 +71,7 @@ class Delivery:
     connections_per_destination: int
     retry: tuple[float, ...]
     lifetime: float
+    delay_warning: float | None
     in_doubt: Literal["retry", "hold"]
     ip: Literal["both", "4", "6"]
     source: tuple[IP, ...]

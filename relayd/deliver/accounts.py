@@ -53,6 +53,7 @@ class _Account:
     was_tried: bool = False
     unrecorded: list[Outcome] = field(default_factory=list)
     failures: list[Outcome] = field(default_factory=list)
+    waiting: list[Outcome] = field(default_factory=list)
     is_in_doubt: bool = False
     due: datetime | None = None
     following: datetime | None = None
@@ -99,6 +100,7 @@ class Accounts:
         account.was_tried |= bool(outcomes)
         account.is_in_doubt |= any(outcome.kind is Kind.IN_DOUBT for outcome in outcomes)
         account.unrecorded += outcomes
+        account.waiting += [outcome for outcome in outcomes if not outcome.kind.is_final]
         account.failures += [outcome for outcome in outcomes if outcome.kind.is_failure]
         self._step(account)
         try:
@@ -197,6 +199,9 @@ class Accounts:
         following, outcomes = account.following, tuple(account.unrecorded)
         failures = (*job.owed, *account.failures)
 
+        until = job.envelope.arrived + timedelta(seconds=self._config.delivery.lifetime)
+        waiting = self._late(account)
+
         def put_back() -> object:
             self._spool.put_back(job, following)
             return Composed()
@@ -204,16 +209,25 @@ class Accounts:
         def settle() -> object:
             try:
                 composed = self._notices.compose(job, failures)
+                late = self._notices.warn(job, waiting, until)
             except Exception:
                 # A bug must not make anybody get a second copy.
                 self._spool.record(job, outcomes)
                 raise
             hold = account.is_in_doubt and self._config.delivery.in_doubt == "hold"
-            self._spool.settle(Settlement(job, outcomes, following, composed.notices, hold))
-            return composed
+            notices = (*composed.notices, *late.notices)
+            self._spool.settle(Settlement(job, outcomes, following, notices, hold))
+            return Composed(notices, composed.untold, (*composed.errors, *late.errors))
 
         # What was not tried leaves no line in a journal.
         return settle if account.was_tried or job.owed or not job.open else put_back
+
+    def _late(self, account: _Account) -> tuple[Outcome, ...]:
+        """What of this attempt the sender is to be told of as a delay: once, when the message is old enough."""
+        job, after = account.job, self._config.delivery.delay_warning
+        if after is None or job.is_warned or not retry.is_expired(job.envelope.arrived, after, datetime.now(UTC)):
+            return ()
+        return tuple(account.waiting)
 
     def _following(self, account: _Account) -> datetime:
         now, dice = datetime.now(UTC), self._office.dice

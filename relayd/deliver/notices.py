@@ -6,6 +6,7 @@ cannot be made as it should be is made without the original's header, and the er
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from relayd.base.sections import Config
 from relayd.deliver import notification
@@ -13,7 +14,7 @@ from relayd.deliver.notification import Facts
 from relayd.spool.envelope import Envelope, Recipient
 from relayd.spool.errors import SpoolError
 from relayd.spool.job import Job, Notice
-from relayd.spool.outcome import Outcome
+from relayd.spool.outcome import DELAY, Outcome
 from relayd.spool.protocol import Delivering
 
 
@@ -57,6 +58,25 @@ class Notices:
             envelope = Envelope(arrived=facts.at, reverse_path=None, recipients=(Recipient(originator),))
             notices.append(Notice(attempt, envelope, self._mail_data(job, facts, errors)))
         return Composed(tuple(notices), tuple(untold), tuple(errors))
+
+    def warn(self, job: Job, waiting: Sequence[Outcome], until: datetime) -> Composed:
+        """The one notice that a message is late: `waiting` are the outcomes of those that are still open.
+
+        Nobody is told of a delay but the sender: a null reverse-path means that nobody waits for word.
+        """
+        if job.envelope.reverse_path is None or not waiting:
+            return Composed()
+        facts = Facts(
+            message_id=job.id,
+            envelope=job.envelope,
+            failures=tuple(waiting),
+            recipient=job.envelope.reverse_path,
+            hostname=self._hostname,
+            until=until,
+        )
+        errors: list[Exception] = []
+        envelope = Envelope(arrived=facts.at, reverse_path=None, recipients=(Recipient(facts.recipient),))
+        return Composed((Notice(DELAY, envelope, self._mail_data(job, facts, errors)),), errors=tuple(errors))
 
     def originator(self, envelope: Envelope, failures: Sequence[Outcome]) -> str | None:
         """Who is told: the reverse-path; for a null one the postmaster, unless it is he who was not reached."""

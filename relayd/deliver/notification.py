@@ -1,4 +1,4 @@
-"""A notification: the delivery status notification of RFC 3464 that tells the originator of failures. Pure.
+"""A notification: the delivery status notification of RFC 3464 that tells of failures, or of a delay. Pure.
 
 The message is what RFC 5321 section 6.1 owes to a reverse-path. MIME is the standard library's; every line is
 7-bit and short enough for any server (section 4.5.3.1.6), whatever the exchanger said and the original's header
@@ -18,7 +18,7 @@ from email.utils import format_datetime
 
 from relayd.smtp.reply import Reply
 from relayd.spool.envelope import Envelope
-from relayd.spool.outcome import Kind, Outcome
+from relayd.spool.outcome import DELAY, Kind, Outcome
 
 # More of the original's header than this helps nobody (RFC 6522 section 4 leaves the choice to us).
 HEADER_OCTETS = 65_536
@@ -29,24 +29,30 @@ _LONGEST_DIAGNOSTIC = 900
 # An odd name is longer in print than in DNS.
 _LONGEST_NAME = 255
 _DELIVERY_TIME_EXPIRED = "4.4.7"
+_UNDELIVERED = "Undelivered Mail Returned to Sender"
+_DELAYED = "Delayed Mail (it is still being tried)"
 # What we write is folded by ourselves where it must be; the library's own folding could change an address.
 _POLICY = compat32.clone(linesep="\r\n", max_line_length=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a notification is about: `failures` of one attempt, at least one. `recipient` is who is told."""
+    """What a notification is about: `failures` of one attempt, at least one. `recipient` is who is told.
+
+    With `until` it is about a delay: the failures are not final, and are tried again until then.
+    """
 
     message_id: str
     envelope: Envelope
     failures: tuple[Outcome, ...]
     recipient: str
     hostname: str
+    until: datetime | None = None
 
     @property
     def attempt(self) -> int:
-        """The attempt that they share."""
-        return self.failures[0].attempt
+        """The attempt that they share; DELAY for a delay, of which there is one notification."""
+        return self.failures[0].attempt if self.until is None else DELAY
 
     @property
     def at(self) -> datetime:
@@ -84,7 +90,7 @@ def compose(facts: Facts, header: bytes) -> bytes:
     )
     note["From"] = f"Mail Delivery System <MAILER-DAEMON@{facts.hostname}>"
     note["To"] = f"<{facts.recipient}>"
-    note["Subject"] = "Undelivered Mail Returned to Sender"
+    note["Subject"] = _UNDELIVERED if facts.until is None else _DELAYED
     note["Date"] = format_datetime(facts.at)
     note["Message-ID"] = f"<{facts.message_id}.{facts.attempt}.dsn@{facts.hostname}>"
     # RFC 3834 section 5: no vacation message answers it.
@@ -97,13 +103,7 @@ def compose(facts: Facts, header: bytes) -> bytes:
 
 
 def _explanation(facts: Facts) -> Message:
-    lines = [
-        f"This is relayd at {facts.hostname}.",
-        "",
-        "Your message could not be delivered to the recipients below, and it will",
-        "not be tried again. The headers of your message are attached.",
-        "",
-    ]
+    lines = [f"This is relayd at {facts.hostname}.", "", *_what_it_means(facts), ""]
     for failure in facts.failures:
         said = textwrap.wrap(_in_words(failure), _WRAP, initial_indent="    ", subsequent_indent="    ")
         for index in failure.recipients:
@@ -111,6 +111,19 @@ def _explanation(facts: Facts) -> Message:
     arrived = format_datetime(facts.envelope.arrived)
     lines += [f"It arrived on {arrived}", f"and had the queue ID {facts.message_id}.", ""]
     return _text_part("text/plain", "Notification", "\r\n".join(lines).encode())
+
+
+def _what_it_means(facts: Facts) -> list[str]:
+    if facts.until is None:
+        return [
+            "Your message could not be delivered to the recipients below, and it will",
+            "not be tried again. The headers of your message are attached.",
+        ]
+    return [
+        "Your message has not been delivered yet to the recipients below. You need",
+        f"not send it again: it is tried until {format_datetime(facts.until)}.",
+        "The headers of your message are attached.",
+    ]
 
 
 def _in_words(failure: Outcome) -> str:
@@ -130,7 +143,9 @@ def _status(facts: Facts) -> Message:
     about["Arrival-Date"] = format_datetime(facts.envelope.arrived)
     groups: list[Message | str] = [about]
     for failure in facts.failures:
-        groups += [_group(facts.envelope.recipients[index].address, failure) for index in failure.recipients]
+        groups += [
+            _group(facts.envelope.recipients[index].address, failure, facts.until) for index in failure.recipients
+        ]
     part = Message(policy=_POLICY)
     part["Content-Type"] = "message/delivery-status"
     part["Content-Description"] = "Delivery report"
@@ -138,18 +153,20 @@ def _status(facts: Facts) -> Message:
     return part
 
 
-def _group(address: str, failure: Outcome) -> Message:
+def _group(address: str, failure: Outcome, until: datetime | None) -> Message:
     group = Message(policy=_POLICY)
     # We rewrite no address, so that the one we had is the one the sender gave.
     group["Original-Recipient"] = f"rfc822; {address}"
     group["Final-Recipient"] = f"rfc822; {address}"
-    group["Action"] = "failed"
+    group["Action"] = "failed" if until is None else "delayed"
     group["Status"] = _status_code(failure)
     if failure.exchanger:
         group["Remote-MTA"] = f"dns; {failure.exchanger[:_LONGEST_NAME]}"
     # Section 2.3.6: "smtp" is for what an SMTP server said.
     group["Diagnostic-Code"] = f"{'smtp' if failure.exchanger else 'X-relayd'}; {_one_line(failure.reply)}"
     group["Last-Attempt-Date"] = format_datetime(failure.at)
+    if until is not None:
+        group["Will-Retry-Until"] = format_datetime(until)
     return group
 
 

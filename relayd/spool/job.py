@@ -13,7 +13,7 @@ class Job:
 
     `attempt` counts from 1; `size` is the mail data in octets. `token` tells this claim from any other. It is
     urgent when a person has put it where it is due now, and cut when the process that tried it last was killed
-    after it had begun the final dot.
+    after it had begun the final dot. It is warned when its sender was told of the delay.
     """
 
     id: str
@@ -25,6 +25,7 @@ class Job:
     owed: tuple[Outcome, ...] = ()
     is_urgent: bool = False
     is_cut: bool = False
+    is_warned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

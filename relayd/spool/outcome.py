@@ -60,11 +60,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     greeting_s: float | None = None
 
 
+# What stands for the attempt in the one notification that a message is late.
+DELAY = 0
+
+
 class Notified(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="notified"):
-    """The failures of `attempt` are told: their notification is in the spool under `message`, or none is owed."""
+    """The failures of `attempt` are told: their notification is in the spool under `message`, or none is owed.
+
+    With DELAY for the attempt it is the delay that was told.
+    """
 
     at: Instant
-    attempt: Attempt
+    attempt: Annotated[int, msgspec.Meta(ge=DELAY, le=10**9)]
     message: str = ""
 
 
@@ -82,7 +89,8 @@ Entry = Outcome | Notified | Scheduled
 class State(msgspec.Struct, frozen=True):
     """What a journal says of a message: who is still open, what was last said, which failures are untold.
 
-    It is cut when an attempt began its final dot and nothing after it was written down: the process was killed.
+    It is warned when its sender was told of the delay, and cut when an attempt began its final dot and nothing
+    after it was written down: the process was killed.
     """
 
     open: tuple[int, ...]
@@ -91,6 +99,7 @@ class State(msgspec.Struct, frozen=True):
     owed: tuple[Outcome, ...]
     next: datetime | None
     is_cut: bool
+    is_warned: bool
 
 
 def check_recipients(outcome: Outcome, recipients: int) -> None:
@@ -125,4 +134,4 @@ def fold(recipients: int, entries: Iterable[Entry]) -> State:
     still_open = tuple(index for index in range(recipients) if index not in done)
     owed = tuple(failure for failure in failures if failure.attempt not in told)
     is_cut = isinstance(latest, Outcome) and latest.kind is Kind.IN_DOUBT
-    return State(still_open, attempts, last, owed, following, is_cut)
+    return State(still_open, attempts, last, owed, following, is_cut, DELAY in told)

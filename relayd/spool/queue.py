@@ -89,7 +89,7 @@ class Queue:
         self._aside = Aside(layout, disk, report, self._troubles, self._tidying.moved)
         self._schedule = Schedule()
         self._watch = Watch(layout, disk, self._schedule, self._claims, self._aside, self._troubles, longest, now)
-        self._sweep = Sweep(layout, disk, self._ledger, self._aside, self._troubles)
+        self._sweep = Sweep(layout, disk, self._ledger, self._aside, self._troubles, self._tidying.moved)
         self._settling = Settling(layout, disk, self._ledger, self._reserve, self._tidying, self._troubles, now)
 
     # Finding work.
@@ -97,9 +97,9 @@ class Queue:
     def recover(self) -> Recovery:
         """Begin: finish what a crash left half done. Raises OSError and WrongSpool."""
         self._layout.check_use(disk=self._disk)
+        sync_folders(self._layout, self._disk)
         notices = self._sweep.notifications(self._now())
         swept = self._sweep.drafts()
-        sync_folders(self._layout, self._disk)
         elsewhere = held(self._layout, self._disk)
         self._watch.read("cur")
         self._watch.read("new")
@@ -191,9 +191,19 @@ class Queue:
         """
         if message_id in self._claims:
             return None
-        place = self._schedule.get(message_id) or self._find(message_id)
+        place = self._schedule.get(message_id)
+        if place is None or not self._disk.exists(self._path(place)):
+            place = self._find(message_id)
         self._schedule.forget(message_id)
-        return self._claim(place, math.inf)
+        try:
+            return self._claim(place, math.inf)
+        except OSError:
+            if place.state != "hold":
+                self._schedule.put(place)
+            raise
+
+    def _path(self, place: Place) -> str:
+        return self._layout.message(place.state, name_of(place.id, place.size))
 
     def _find(self, message_id: str) -> Place:
         for state in _CLAIMED_FROM:
@@ -252,6 +262,7 @@ class Queue:
             size=place.size - message.offset,
             owed=held_so_far.owed,
             is_cut=held_so_far.is_cut,
+            is_warned=held_so_far.is_warned,
             is_urgent=place.state == "new"
             and (held_so_far.attempts > 0 or now - arrival(place.id) > _FRESH_SECONDS),
         )

@@ -28,12 +28,21 @@ _FOLDERS = ("new", "cur", "hold", "failed", "journal")
 class Sweep:
     """tmp/, after processes that wrote there are gone."""
 
-    def __init__(self, layout: Layout, disk: Disk, ledger: Ledger, aside: Aside, troubles: Troubles) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        disk: Disk,
+        ledger: Ledger,
+        aside: Aside,
+        troubles: Troubles,
+        moved: Callable[[str], None],
+    ) -> None:
         self._layout = layout
         self._disk = disk
         self._ledger = ledger
         self._aside = aside
         self._troubles = troubles
+        self._moved = moved
         # Names in tmp/ of notifications that the disk did not let be finished.
         self._unfinished: set[str] = set()
 
@@ -92,7 +101,7 @@ class Sweep:
     def _finish_about(self, name: str, message_id: str, attempt: int, now: datetime) -> bool:
         path = self._layout.draft(name)
         notice_id = derived(message_id, attempt)
-        # Synced first, since what is done next must not outlive it.
+        # Synced first, as its name was at the start, since what is done next must not outlive it.
         entries = Journal(self._disk, self._layout, message_id).read(lambda mtime: True)
         if all(entry.message != notice_id for entry in entries if isinstance(entry, Notified)):
             # The failure is owed still, and the notification is made again when the attempt is settled.
@@ -101,6 +110,7 @@ class Sweep:
         size = self._disk.lstat(path).st_size
         envelope = open_message(self._disk, path, size, _PORTION).envelope
         self._disk.rename(path, self._layout.message("new", name_of(notice_id, size)))
+        self._moved("new")
         with contextlib.suppress(OSError):
             self._ledger.append([accepted(now, notice_id, envelope)])
         return True

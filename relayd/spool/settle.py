@@ -107,12 +107,13 @@ class Settling:
     def notify(self, claim: Claim, notices: tuple[Notice, ...]) -> list[tuple[str, int]]:
         """Queue what is owed; give the ID and the size of each notification that is visible now."""
         failures = claim.failures
-        if failures:
+        if failures or notices:
             for notice in notices:
                 if notice.attempt not in claim.prepared:
                     claim.prepared[notice.attempt] = self._prepare(claim, notice)
             if not claim.is_told:
-                self._tell(claim, sorted({failure.attempt for failure in failures}))
+                attempts = {failure.attempt for failure in failures} | {notice.attempt for notice in notices}
+                self._tell(claim, sorted(attempts))
             self._publish(claim, notices)
         self._enter(claim, told={notice.attempt for notice in notices})
         return [claim.prepared[attempt] for attempt in sorted(claim.visible)]

@@ -58,6 +58,7 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
             connections_per_destination=10,
             retry=(300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0),
             lifetime=432_000.0,
+            delay_warning=None,
             in_doubt="retry",
             ip="both",
             source=(),
@@ -108,6 +109,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         connections_per_destination = 1
         retry = ["1s"]
         lifetime = "1.5h"
+        delay_warning = "4h"
         in_doubt = "hold"
         ip = "4"
         source = ["192.0.2.8", "2001:db8::8"]
@@ -141,6 +143,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         connections_per_destination=1,
         retry=(1.0,),
         lifetime=5400.0,
+        delay_warning=14400.0,
         in_doubt="hold",
         ip="4",
         source=(ip_address("192.0.2.8"), ip_address("2001:db8::8")),
@@ -307,7 +310,6 @@ MISTAKES = [
     ("metrics = 9000", f"metrics = 9000: {NOT_YET}"),
     ('[[listener]]\ntls = "implicit"', f'[[listener]] tls = "implicit": {NOT_YET}'),
     ('[relay]\norigin = "example.org"', f'[relay] origin = "example.org": {NOT_YET}'),
-    ('[delivery]\ndelay_warning = "4h"', f'[delivery] delay_warning = "4h": {NOT_YET}'),
     ('[delivery]\neight_bit = "send"', f'[delivery] eight_bit = "send": {NOT_YET}'),
     (
         '[delivery.limits."example.net"]\nrate = "5/s"',
@@ -604,7 +606,7 @@ def test_the_shipped_file_still_loads_with_every_comment_taken_away(tmp_path: Pa
     assert set(config.routes) == {"example.net", ".example.net", "*"}
     process = dataclasses.replace(defaults.process, user="relayd", group="relayd")
     relay = dataclasses.replace(defaults.relay, postmaster="ops@example.org")
-    delivery = dataclasses.replace(defaults.delivery, ehlo_name="relay.example.org")
+    delivery = dataclasses.replace(defaults.delivery, ehlo_name="relay.example.org", delay_warning=14400.0)
     assert config == dataclasses.replace(
         defaults,
         hostname="relay.example.org",

@@ -42,11 +42,12 @@ def job(
     size: int = 100,
     owed: tuple[Outcome, ...] = (),
     is_cut: bool = False,
+    is_warned: bool = False,
 ) -> Job:
     """A claimed message that arrived just now; all recipients are open unless told otherwise."""
     made = envelope(*recipients, reverse_path=reverse_path, arrived=arrived or datetime.now(UTC), body=body)
     indexes = range(len(made.recipients)) if still_open is None else still_open
-    return Job(message_id, 1, made, tuple(indexes), attempt, size, owed, is_cut=is_cut)
+    return Job(message_id, 1, made, tuple(indexes), attempt, size, owed, is_cut=is_cut, is_warned=is_warned)
 
 
 def parcel(of: Job, *recipients: int, destination: str = "example.net") -> Parcel:

@@ -513,3 +513,27 @@ def test_a_message_whose_process_was_killed_past_the_dot_is_held(config: Config)
     bureau.accounts.open(job("a@example.net", is_cut=True), 0)
     bureau.run()
     assert [(each.hold, each.outcomes) for each in bureau.spool.settled] == [(True, ())]
+
+
+# A delay.
+
+
+def test_a_sender_is_told_once_that_a_message_is_late(config: Config) -> None:
+    """After the time that the operator has set, while somebody is still open; off by default."""
+    late = datetime.now(UTC) - timedelta(hours=5)
+    warned = replace(config, delivery=replace(config.delivery, delay_warning=4 * 3600.0))
+    for settings, made, count in (
+        (config, job("a@example.net", arrived=late), 0),
+        (warned, job("a@example.net"), 0),
+        (warned, job("a@example.net", arrived=late), 1),
+        (warned, job("a@example.net", arrived=late, is_warned=True), 0),
+        (warned, job("a@example.net", arrived=late, reverse_path=None), 0),
+    ):
+        bureau = Bureau(settings)
+        bureau.accounts.open(made, 1)
+        report(bureau, made, Kind.DEFERRED, 0)
+        bureau.run()
+        (settlement,) = bureau.spool.settled
+        assert [notice.attempt for notice in settlement.notices] == [0] * count
+        assert all(b"Action: delayed" in notice.mail_data for notice in settlement.notices)
+        assert all(b"Will-Retry-Until: " in notice.mail_data for notice in settlement.notices)

@@ -52,7 +52,8 @@ def test_status_says_what_is_running_and_ends_with_3_when_nothing_is() -> None:
             assert expected in said.stdout
         status = running.status()
         assert all(each["memory"] > 1_000_000 for each in status["processes"])
-        assert status["spool"] == {"due": 0, "waiting": 0, "held": 0, "failed": 0, "oldest_due_s": None}
+        empty = {"due": 0, "waiting": 0, "held": 0, "failed": 0, "paused": [], "oldest_due_s": None}
+        assert status["spool"] == empty
 
 
 def test_a_second_start_is_refused_with_the_pid_of_the_first() -> None:

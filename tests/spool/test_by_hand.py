@@ -1,5 +1,7 @@
 """People move, touch and copy files at any time: that is part of the interface."""
 
+import errno
+
 import pytest
 
 from relayd.base import events
@@ -328,3 +330,27 @@ def test_two_messages_are_not_mixed_up() -> None:
     hall.settle(first, DELIVERED)
     assert hall.where() == {"cur": [other]}
     assert (hall.journal(one), hall.journal(other)[0]) == ([], DEFERRED)
+
+
+def test_an_operator_claims_a_message_wherever_somebody_has_put_it() -> None:
+    """Also when the schedule has not heard of it."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW + 1000)
+    hall.look()
+    hall.move(name, "cur", "hold")
+    job = hall.queue.claim(ID)
+    assert job is not None
+    hall.queue.put_back(job)
+    assert hall.where() == {"hold": [name]}
+
+
+def test_a_message_that_cannot_be_claimed_for_its_operator_keeps_its_place() -> None:
+    """The disk did not give it; its date comes all the same."""
+    hall = Hall()
+    hall.put("cur", mtime=NOW + 1000)
+    hall.look()
+    calm = hall.have_fail("open", errno.EIO, ID)
+    with pytest.raises(OSError, match="Input/output error"):
+        hall.queue.claim(ID)
+    hall.disk.fault = calm
+    assert hall.queue.next_due() == NOW + 1000

@@ -210,3 +210,19 @@ def test_an_attempt_that_was_cut_past_its_dot_shows_at_the_next_claim() -> None:
     assert job.is_cut
     hall.settle(job, outcome(Kind.IN_DOUBT, 0, attempt=2))
     assert not hall.job(LATER.timestamp()).is_cut
+
+
+# A delay.
+
+
+def test_that_a_message_is_late_is_told_once() -> None:
+    """The notification is queued, the message waits on, and its journal says that it was told."""
+    hall = Hall()
+    hall.commit("one")
+    job = hall.job()
+    assert not job.is_warned
+    hall.settle(job, outcome(Kind.DEFERRED, 0), notices=(notice(job, 0),))
+    (warning,) = hall.take()
+    assert warning.envelope.reverse_path is None
+    hall.settle(warning, outcome(Kind.DELIVERED, 0))
+    assert hall.job(LATER.timestamp()).is_warned
