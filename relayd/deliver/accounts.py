@@ -7,7 +7,7 @@ which is told, and the step comes again later too.
 """
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -15,11 +15,13 @@ from relayd.base import events
 from relayd.base.counters import Slot
 from relayd.base.sections import Config
 from relayd.deliver import retry
+from relayd.deliver.digest import Digests, Verdict
 from relayd.deliver.limits import Limits
 from relayd.deliver.notices import Composed, Notices
 from relayd.deliver.parcel import Parcel, Via, expire, in_doubt
 from relayd.deliver.telling import tell, tell_notices
 from relayd.spool.errors import LeaseLost, NoSuchMessage, SpoolError
+from relayd.spool.ids import derived
 from relayd.spool.job import Job, Settlement
 from relayd.spool.outcome import Kind, Outcome
 from relayd.spool.protocol import Delivering
@@ -57,6 +59,11 @@ class _Account:
     is_in_doubt: bool = False
     due: datetime | None = None
     following: datetime | None = None
+    # What becomes of word of its failures; in a summary, the other messages in it, or whose notification tells.
+    verdict: Verdict | None = None
+    others: list["_Account"] = field(default_factory=list)
+    originator: str = ""
+    told_by: str = ""
     is_busy: bool = False
     is_lost: bool = False
     delay: float = 0.0
@@ -65,12 +72,22 @@ class _Account:
 class Accounts:
     """All messages in flight."""
 
-    def __init__(self, config: Config, spool: Delivering, limits: Limits, office: Office) -> None:
+    def __init__(
+        self,
+        config: Config,
+        spool: Delivering,
+        limits: Limits,
+        office: Office,
+        digests: Digests | None = None,
+    ) -> None:
         self._config = config
         self._spool = spool
         self._limits = limits
         self._office = office
         self._notices = Notices(config, spool)
+        self._digests = digests or Digests(limits.notices)
+        # Those that wait for the summary to their originator.
+        self._parked: dict[str, list[_Account]] = {}
         self._accounts: dict[str, _Account] = {}
         self._steps = 0
 
@@ -142,9 +159,35 @@ class Accounts:
             if not account.parcels:
                 self._close(account)
         elif not account.parcels:
-            self._begin(account, self._end(account))
+            self._finish(account)
         elif account.unrecorded:
             self._begin(account, self._record(account))
+
+    def _finish(self, account: _Account) -> None:
+        """The last step, at once or, where its originator gets too many notifications, after a while."""
+        failures = (*account.job.owed, *account.failures)
+        originator = self._notices.originator(account.job.envelope, failures) if failures else None
+        if account.verdict is None:
+            account.verdict = Verdict.TELL
+            if originator is not None:
+                account.verdict, until = self._digests.judge(originator, datetime.now(UTC))
+                if account.verdict is Verdict.WAIT:
+                    account.following = min(until, self._following(account)) if account.waiting else until
+        if account.verdict is Verdict.SUMMARISE and originator is not None:
+            account.verdict = Verdict.TELL
+            parked = self._parked.setdefault(originator, [])
+            parked.append(account)
+            if len(parked) == 1:
+                self._office.later(self._limits.collect, lambda: self._summarise(originator))
+            return
+        self._begin(account, self._end(account))
+
+    def _summarise(self, originator: str) -> None:
+        """One notification for all that was collected: it is queued as the first one's, the others follow it."""
+        first, *others = self._parked.pop(originator)
+        self._digests.summarised(originator, datetime.now(UTC))
+        first.others, first.originator = others, originator
+        self._begin(first, self._end(first))
 
     def _begin(self, account: _Account, work: Callable[[], object]) -> None:
         account.is_busy = True
@@ -169,6 +212,9 @@ class Accounts:
         elif isinstance(result, Composed):
             self._close(account)
             self._tell_end(account, result)
+            for other in account.others:
+                other.told_by = derived(account.job.id, result.notices[0].attempt)
+                self._begin(other, self._end(other))
             return
         self._step(account)
 
@@ -199,6 +245,7 @@ class Accounts:
         following, outcomes = account.following, tuple(account.unrecorded)
         failures = (*job.owed, *account.failures)
 
+        owe = account.verdict is Verdict.WAIT
         until = job.envelope.arrived + timedelta(seconds=self._config.delivery.lifetime)
         waiting = self._late(account)
 
@@ -207,8 +254,14 @@ class Accounts:
             return Composed()
 
         def settle() -> object:
+            if owe:
+                self._spool.settle(Settlement(job, outcomes, following, owe=True))
+                return Composed()
+            if account.told_by:
+                self._spool.settle(Settlement(job, outcomes, following, told_by=account.told_by))
+                return Composed()
             try:
-                composed = self._notices.compose(job, failures)
+                composed = self._compose(account, failures)
                 late = self._notices.warn(job, waiting, until)
             except Exception:
                 # A bug must not make anybody get a second copy.
@@ -216,11 +269,18 @@ class Accounts:
                 raise
             hold = account.is_in_doubt and self._config.delivery.in_doubt == "hold"
             notices = (*composed.notices, *late.notices)
-            self._spool.settle(Settlement(job, outcomes, following, notices, hold))
+            told_by = derived(job.id, notices[0].attempt) if account.others else ""
+            self._spool.settle(Settlement(job, outcomes, following, notices, hold, told_by=told_by))
             return Composed(notices, composed.untold, (*composed.errors, *late.errors))
 
         # What was not tried leaves no line in a journal.
         return settle if account.was_tried or job.owed or not job.open else put_back
+
+    def _compose(self, account: _Account, failures: Sequence[Outcome]) -> Composed:
+        if not account.others:
+            return self._notices.compose(account.job, failures)
+        owed = [(each.job, (*each.job.owed, *each.failures)) for each in (account, *account.others)]
+        return Composed((self._notices.summarise(owed, account.originator),))
 
     def _late(self, account: _Account) -> tuple[Outcome, ...]:
         """What of this attempt the sender is to be told of as a delay: once, when the message is old enough."""

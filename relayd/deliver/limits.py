@@ -20,6 +20,9 @@ class Limits:
     after `untried`, so that its wait does not become everybody's. What waits for a destination that rests comes
     within `spread` of the end of that.
 
+    An originator gets `notices` notifications an hour, and the rest of the hour's as a summary; what is to go into
+    it is collected for `collect`.
+
     The process: at most `in_flight` messages are claimed, `at_once` in one turn; the folders are read every
     `poll_new` and `poll_cur`. After an error of the disk the next try is `trouble` away, then twice as far, up
     to `trouble_most`. At a stop, servers have `farewell` to answer QUIT and the disk `last_write`.
@@ -36,6 +39,9 @@ class Limits:
     backlog_least: int = 100
     untried: float = 30.0
     spread: float = 5.0
+
+    notices: int = 100
+    collect: float = 2.0
 
     in_flight: int = 2000
     at_once: int = 200

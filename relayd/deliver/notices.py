@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relayd.base.sections import Config
-from relayd.deliver import notification
+from relayd.deliver import notification, summary
 from relayd.deliver.notification import Facts
+from relayd.deliver.summary import Told
 from relayd.spool.envelope import Envelope, Recipient
 from relayd.spool.errors import SpoolError
 from relayd.spool.job import Job, Notice
@@ -58,6 +59,14 @@ class Notices:
             envelope = Envelope(arrived=facts.at, reverse_path=None, recipients=(Recipient(originator),))
             notices.append(Notice(attempt, envelope, self._mail_data(job, facts, errors)))
         return Composed(tuple(notices), tuple(untold), tuple(errors))
+
+    def summarise(self, owed: Sequence[tuple[Job, Sequence[Outcome]]], recipient: str) -> Notice:
+        """One notice about the failures of many messages; it is queued as the first one's."""
+        _, failures = owed[0]
+        attempt = max(failure.attempt for failure in failures)
+        told = [Told(job.id, job.envelope, tuple(each)) for job, each in owed]
+        envelope = Envelope(arrived=failures[-1].at, reverse_path=None, recipients=(Recipient(recipient),))
+        return Notice(attempt, envelope, summary.compose(told, recipient, self._hostname))
 
     def warn(self, job: Job, waiting: Sequence[Outcome], until: datetime) -> Composed:
         """The one notice that a message is late: `waiting` are the outcomes of those that are still open.

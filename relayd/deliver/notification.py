@@ -32,7 +32,7 @@ _DELIVERY_TIME_EXPIRED = "4.4.7"
 _UNDELIVERED = "Undelivered Mail Returned to Sender"
 _DELAYED = "Delayed Mail (it is still being tried)"
 # What we write is folded by ourselves where it must be; the library's own folding could change an address.
-_POLICY = compat32.clone(linesep="\r\n", max_line_length=None)
+POLICY = compat32.clone(linesep="\r\n", max_line_length=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def compose(facts: Facts, header: bytes) -> bytes:
     note = MIMEMultipart(
         "report",
         boundary="=_" + hashlib.blake2b(key, digest_size=12).hexdigest(),
-        policy=_POLICY,
+        policy=POLICY,
         report_type="delivery-status",
     )
     note["From"] = f"Mail Delivery System <MAILER-DAEMON@{facts.hostname}>"
@@ -98,19 +98,19 @@ def compose(facts: Facts, header: bytes) -> bytes:
     note.preamble = "This is a delivery status notification in MIME format (RFC 3464)."
     note.attach(_explanation(facts))
     note.attach(_status(facts))
-    note.attach(_text_part("text/rfc822-headers", "Headers of the undelivered message", header))
+    note.attach(text_part("text/rfc822-headers", "Headers of the undelivered message", header))
     return note.as_bytes()
 
 
 def _explanation(facts: Facts) -> Message:
     lines = [f"This is relayd at {facts.hostname}.", "", *_what_it_means(facts), ""]
     for failure in facts.failures:
-        said = textwrap.wrap(_in_words(failure), _WRAP, initial_indent="    ", subsequent_indent="    ")
+        said = textwrap.wrap(in_words(failure), _WRAP, initial_indent="    ", subsequent_indent="    ")
         for index in failure.recipients:
             lines += [f"<{facts.envelope.recipients[index].address}>:", *said, ""]
     arrived = format_datetime(facts.envelope.arrived)
     lines += [f"It arrived on {arrived}", f"and had the queue ID {facts.message_id}.", ""]
-    return _text_part("text/plain", "Notification", "\r\n".join(lines).encode())
+    return text_part("text/plain", "Notification", "\r\n".join(lines).encode())
 
 
 def _what_it_means(facts: Facts) -> list[str]:
@@ -126,7 +126,8 @@ def _what_it_means(facts: Facts) -> list[str]:
     ]
 
 
-def _in_words(failure: Outcome) -> str:
+def in_words(failure: Outcome) -> str:
+    """What an exchanger said, and how often it was asked, for people."""
     where = f"{failure.exchanger} [{failure.address}]: " if failure.address else ""
     said = f"{where}{str(failure.reply)[:_LONGEST_DIAGNOSTIC]}"
     if failure.kind is not Kind.EXPIRED:
@@ -137,24 +138,26 @@ def _in_words(failure: Outcome) -> str:
 
 def _status(facts: Facts) -> Message:
     """The machine's part: per-message fields, then a group of fields for each recipient (RFC 3464 section 2)."""
-    about = Message(policy=_POLICY)
+    about = Message(policy=POLICY)
     about["Reporting-MTA"] = f"dns; {facts.hostname}"
     about["X-Relayd-Queue-ID"] = facts.message_id
     about["Arrival-Date"] = format_datetime(facts.envelope.arrived)
     groups: list[Message | str] = [about]
     for failure in facts.failures:
         groups += [
-            _group(facts.envelope.recipients[index].address, failure, facts.until) for index in failure.recipients
+            recipient_group(facts.envelope.recipients[index].address, failure, facts.until)
+            for index in failure.recipients
         ]
-    part = Message(policy=_POLICY)
+    part = Message(policy=POLICY)
     part["Content-Type"] = "message/delivery-status"
     part["Content-Description"] = "Delivery report"
     part.set_payload(groups)
     return part
 
 
-def _group(address: str, failure: Outcome, until: datetime | None) -> Message:
-    group = Message(policy=_POLICY)
+def recipient_group(address: str, failure: Outcome, until: datetime | None = None) -> Message:
+    """The fields about one recipient (RFC 3464 section 2.3)."""
+    group = Message(policy=POLICY)
     # We rewrite no address, so that the one we had is the one the sender gave.
     group["Original-Recipient"] = f"rfc822; {address}"
     group["Final-Recipient"] = f"rfc822; {address}"
@@ -181,9 +184,9 @@ def _one_line(answer: Reply) -> str:
     return str(answer)[:_LONGEST_DIAGNOSTIC].encode("ascii", "replace").decode("ascii")
 
 
-def _text_part(kind: str, description: str, text: bytes) -> Message:
+def text_part(kind: str, description: str, text: bytes) -> Message:
     """Text as it is where that is sound 7-bit mail, else as quoted-printable, which keeps every octet."""
-    part = Message(policy=_POLICY)
+    part = Message(policy=POLICY)
     is_ascii = text.isascii()
     part["Content-Type"] = kind + ("" if is_ascii else '; charset="utf-8"')
     part["Content-Description"] = description

@@ -42,7 +42,9 @@ class Settlement:
     """How an attempt ended: outcomes not yet recorded, the instant of the next attempt, and what is owed.
 
     A failure of this attempt, or one that the job owes, without a notice of its attempt is one that nobody is to
-    be told of. With `hold` a message that has open recipients goes to hold/, for a person, and has no next date.
+    be told of, unless `told_by` is the notification about another message that told of it too. With `owe` the
+    failures are recorded and stay owed, and the message comes again at `next` for that. With `hold` a message that
+    has open recipients goes to hold/, for a person, and has no next date.
     """
 
     job: Job
@@ -50,6 +52,8 @@ class Settlement:
     next: datetime
     notices: tuple[Notice, ...] = ()
     hold: bool = False
+    owe: bool = False
+    told_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

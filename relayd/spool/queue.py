@@ -309,7 +309,11 @@ class Queue:
         claim = self._live(settlement.job)
         claim.take(settlement.outcomes)
         self._settling.record_attempt(claim, settlement.job.attempt, settlement.next)
-        for message_id, size in self._settling.notify(claim, settlement.notices):
+        if settlement.owe:
+            self._settling.record(claim)
+            self._release(claim, settlement.next.timestamp())
+            return False
+        for message_id, size in self._settling.notify(claim, settlement.notices, settlement.told_by):
             self._watch.note("new", name_of(message_id, size))
         if claim.open and settlement.hold:
             self._settling.hold(claim)

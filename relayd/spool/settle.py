@@ -104,8 +104,10 @@ class Settling:
 
     # Notifications.
 
-    def notify(self, claim: Claim, notices: tuple[Notice, ...]) -> list[tuple[str, int]]:
-        """Queue what is owed; give the ID and the size of each notification that is visible now."""
+    def notify(self, claim: Claim, notices: tuple[Notice, ...], told_by: str = "") -> list[tuple[str, int]]:
+        """Queue what is owed, but for what the notification `told_by` has told; give the ID and the size of each
+        notification that is visible now.
+        """
         failures = claim.failures
         if failures or notices:
             for notice in notices:
@@ -113,9 +115,10 @@ class Settling:
                     claim.prepared[notice.attempt] = self._prepare(claim, notice)
             if not claim.is_told:
                 attempts = {failure.attempt for failure in failures} | {notice.attempt for notice in notices}
-                self._tell(claim, sorted(attempts))
+                self._tell(claim, sorted(attempts), told_by)
             self._publish(claim, notices)
-        self._enter(claim, told={notice.attempt for notice in notices})
+        told = {failure.attempt for failure in failures} if told_by else {notice.attempt for notice in notices}
+        self._enter(claim, told=told)
         return [claim.prepared[attempt] for attempt in sorted(claim.visible)]
 
     def _prepare(self, claim: Claim, notice: Notice) -> tuple[str, int]:
@@ -135,10 +138,10 @@ class Settling:
             self._disk.sync_folder(self._layout.folder("tmp"))
         return derived(claim.id, notice.attempt), len(content)
 
-    def _tell(self, claim: Claim, attempts: list[int]) -> None:
+    def _tell(self, claim: Claim, attempts: list[int], told_by: str) -> None:
         now = self._now()
         claim.unsaved += [
-            Notified(at=now, attempt=attempt, message=claim.prepared.get(attempt, ("", 0))[0])
+            Notified(at=now, attempt=attempt, message=claim.prepared.get(attempt, (told_by, 0))[0])
             for attempt in attempts
         ]
         claim.is_told = True

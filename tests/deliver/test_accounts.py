@@ -13,6 +13,7 @@ from relayd.base import events
 from relayd.base.config import Config, load
 from relayd.base.counters import Board
 from relayd.deliver.accounts import Accounts, Office
+from relayd.deliver.digest import Digests, Verdict
 from relayd.deliver.limits import Limits
 from relayd.deliver.parcel import Via, parcels
 from relayd.spool.errors import LeaseLost, SpoolFailed, SpoolFull
@@ -28,7 +29,7 @@ VIA = Via("mx.example.net", "192.0.2.1:25", 0.001, "it is the only one")
 class Bureau:
     """Accounts with a spool whose thread and timer run when the test says so."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, limits: Limits | None = None, digests: Digests | None = None) -> None:
         self.spool = FakeSpool()
         self.work: list[tuple[Callable[[], object], Callable[[object], None]]] = []
         self.timers: list[tuple[float, Callable[[], None]]] = []
@@ -46,7 +47,7 @@ class Bureau:
             dice=random.Random(1),
             settled=self._settled,
         )
-        self.accounts = Accounts(config, self.spool, Limits(), self.office)
+        self.accounts = Accounts(config, self.spool, limits or Limits(), self.office, digests)
 
     async def _ask(self, work: Callable[[], object]) -> object:
         return work()
@@ -537,3 +538,67 @@ def test_a_sender_is_told_once_that_a_message_is_late(config: Config) -> None:
         assert [notice.attempt for notice in settlement.notices] == [0] * count
         assert all(b"Action: delayed" in notice.mail_data for notice in settlement.notices)
         assert all(b"Will-Retry-Until: " in notice.mail_data for notice in settlement.notices)
+
+
+# Many failures.
+
+
+def failing(bureau: Bureau, *ids: str, owed: tuple[Outcome, ...] = ()) -> None:
+    """Each of these messages fails; or, with `owed`, comes again for that."""
+    for each in ids:
+        made = job("a@example.net", message_id=each, owed=owed, still_open=() if owed else None)
+        bureau.accounts.open(made, 0 if owed else 1)
+        if not owed:
+            report(bureau, made, Kind.FAILED, 0)
+        bureau.run()
+
+
+def test_beyond_so_many_an_hour_a_failure_stays_owed_for_an_hour(config: Config) -> None:
+    """The first are told at once; the rest is recorded, and its messages come again."""
+    bureau = Bureau(config, Limits(notices=1))
+    failing(bureau, "one", "two", "three")
+    assert [(len(each.notices), each.owe) for each in bureau.spool.settled] == [(1, False), (0, True), (0, True)]
+    assert all(each.outcomes for each in bureau.spool.settled)
+    later = bureau.spool.settled[1].next - datetime.now(UTC)
+    assert timedelta(minutes=59) < later < timedelta(minutes=61)
+    assert len(bureau.accounts) == 0
+
+
+def test_what_is_owed_is_told_in_one_summary(config: Config) -> None:
+    """It is queued as the first one's; the others end when it is, and say so."""
+    bureau = Bureau(config, digests=PastDigests())
+    failing(bureau, "one", "two", "three", owed=(outcome(Kind.FAILED, 0),))
+    assert bureau.spool.settled == []
+    assert bureau.wait() == Limits().collect
+    bureau.run()
+    first, *others = bureau.spool.settled
+    (notice,) = first.notices
+    assert [each.job.id for each in (first, *others)] == ["one", "two", "three"]
+    assert all(each.notices == () and each.told_by == derived("one", 1) for each in others)
+    for expected in (b"3 messages", b"Queue ID one", b"Queue ID three", b"no such user", b"Action: failed"):
+        assert expected in notice.mail_data
+    assert len(bureau.accounts) == 0
+
+
+def test_a_summary_that_the_disk_refuses_is_written_later_and_nothing_ends_before_it(config: Config) -> None:
+    """The others wait for it."""
+    bureau = Bureau(config, digests=PastDigests())
+    failing(bureau, "one", "two", owed=(outcome(Kind.FAILED, 0),))
+    bureau.wait()
+    bureau.spool.trouble = [SpoolFailed("the disk is gone")]
+    bureau.run()
+    assert bureau.spool.settled == []
+    bureau.wait()
+    bureau.run()
+    assert [len(each.notices) for each in bureau.spool.settled] == [1, 0]
+
+
+class PastDigests(Digests):
+    """The hour of waiting is over for everybody."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def judge(self, originator: str, now: datetime) -> tuple[Verdict, datetime]:
+        """The summary is due."""
+        return Verdict.SUMMARISE, now

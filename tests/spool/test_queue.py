@@ -226,3 +226,27 @@ def test_that_a_message_is_late_is_told_once() -> None:
     assert warning.envelope.reverse_path is None
     hall.settle(warning, outcome(Kind.DELIVERED, 0))
     assert hall.job(LATER.timestamp()).is_warned
+
+
+# Told together with others.
+
+
+def test_a_failure_that_is_to_be_told_later_stays_owed() -> None:
+    """It is recorded, and the message comes again for that alone."""
+    hall = Hall()
+    hall.commit("one")
+    hall.queue.settle(Settlement(hall.job(), (FAILED,), LATER, owe=True))
+    hall.start()
+    job = hall.job(LATER.timestamp())
+    assert (job.open, [each.attempt for each in job.owed]) == ((), [1])
+
+
+def test_a_failure_that_another_notification_told_of_is_told() -> None:
+    """The message ends without one of its own, and the ledger has it as failed, not as undeliverable."""
+    hall = Hall()
+    hall.commit("one")
+    assert hall.queue.settle(Settlement(hall.job(), (FAILED,), LATER, told_by=OTHER))
+    assert hall.where() == {}
+    ((_, content),) = hall.disk.take_all(LAYOUT.folder("ledger")).items()
+    assert b'"failed"' in content
+    assert b'"undeliverable"' not in content
