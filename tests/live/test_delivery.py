@@ -186,13 +186,13 @@ def test_a_domain_that_does_not_exist_fails_at_once() -> None:
 
 
 def send(running: Relay, count: int, *, recipient: str = "bob@example.test", reverse_path: str = "") -> None:
-    """Send so many messages in one session of Python's own client."""
+    """Send so many messages in one session of Python's own client; commas part several recipients."""
     script = (
         "import smtplib, sys\n"
         "port, count, recipient, sender = sys.argv[1:]\n"
         "with smtplib.SMTP('127.0.0.1', int(port), 'client.example.org') as client:\n"
         "    for _ in range(int(count)):\n"
-        "        client.sendmail(sender, [recipient], 'Subject: The first mail\\r\\n\\r\\nHello\\r\\n')\n"
+        "        client.sendmail(sender, recipient.split(','), 'Subject: The first mail\\r\\n\\r\\nHello\\r\\n')\n"
     )
     arguments = [str(running.port), str(count), recipient, reverse_path or "alice@example.org"]
     subprocess.run(["python3", "-I", "-c", script, *arguments], check=True, timeout=30)
