@@ -168,9 +168,11 @@ def end(running: Relay) -> None:
         running.command("stop")
     for process in running.seen.values():
         # psutil tells a process from another one that has its pid now.
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-            process.wait(5)
+        # One that has ended is not waited for: init takes its time to reap what is nobody's child.
+        if is_there(process):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+                process.wait(5)
 
 
 def is_there(process: psutil.Process) -> bool:
