@@ -23,6 +23,7 @@ from relayd.base.counters import Board
 from relayd.base.log import Log
 from relayd.base.loop import factory
 from relayd.deliver import delivery
+from relayd.deliver.limits import Limits
 from relayd.master import listeners, privileges
 from relayd.master.children import Child
 from relayd.master.control import Control
@@ -39,6 +40,9 @@ from relayd.spool.layout import Layout
 
 # What a killed master leaves closes its listeners at once and ends in bounded time; so long a start waits for it.
 _PATIENCE_SECONDS = 15.0
+# How long a delivery process that was just killed may take to be gone; one whose master was killed has, beside
+# that, the time that a stop may take.
+_LOCK_SECONDS = 1.0
 # Without waiting, in case a FIFO has the name.
 _LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -73,7 +77,8 @@ def run(config: Config, log_file: Path | None, herald: Herald) -> int:
         count = config.process.workers or os.cpu_count() or 1
         board = Board(count + 2)
         gc.collect()
-        workers, courier = _children(config, count, board, bound, log)
+        patience = config.process.stop_timeout + _LOCK_SECONDS if pid_file.is_stale else _LOCK_SECONDS
+        workers, courier = _children(config, count, board, bound, log, patience)
         post = Post(config, identity, bound, control, board.slot(0), log, herald)
         status = Master(post, workers, courier).run()
         log.write(events.ProcessRetired(role="master", child=os.getpid()))
@@ -110,7 +115,7 @@ def reach_spool(directory: Path, identity: Identity) -> None:
 
 
 def _children(
-    config: Config, count: int, board: Board, bound: list[socket.socket], log: Log
+    config: Config, count: int, board: Board, bound: list[socket.socket], log: Log, patience: float
 ) -> tuple[list[Child], Child]:
     hints = Hints()
     endpoints = listeners.endpoints(bound)
@@ -121,7 +126,9 @@ def _children(
     def deliver(channel: Channel) -> int:
         for each in bound:
             each.close()
-        return delivery.deliver(delivery.Post(config, endpoints, hints, channel, board.slot(count + 1), log))
+        slot = board.slot(count + 1)
+        limits = Limits(lock=patience)
+        return delivery.deliver(delivery.Post(config, endpoints, hints, channel, slot, log, limits))
 
     workers = [Child(f"worker {number}", work(number), board.slot(number)) for number in range(1, count + 1)]
     return workers, Child("delivery", deliver, board.slot(count + 1))
