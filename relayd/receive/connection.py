@@ -6,17 +6,15 @@ end. It decides nothing about mail: its reception does. Whatever goes wrong here
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from relayd.base.sections import IP
 from relayd.receive.policy import Peer, address_of
 from relayd.receive.reception import Reception
+from relayd.receive.service import Service
 from relayd.smtp.reply import reply
 from relayd.smtp.server import Facts, Session, State
 from relayd.smtp.wording import BYE
-
-if TYPE_CHECKING:
-    from relayd.receive.worker import Worker
 
 # So long a client may take to read its last replies once we have closed.
 _LAST_REPLIES_SECONDS = 30.0
@@ -38,9 +36,9 @@ class Connection(asyncio.Protocol):
         "_peer",
         "_reason",
         "_reception",
+        "_service",
         "_session",
         "_transport",
-        "_worker",
     )
 
     _transport: asyncio.Transport
@@ -49,8 +47,8 @@ class Connection(asyncio.Protocol):
     _reception: Reception
     _began: float
 
-    def __init__(self, worker: "Worker") -> None:
-        self._worker = worker
+    def __init__(self, service: Service) -> None:
+        self._service = service
         # When something last came of it that the session has to wait for: a reply said, or mail data.
         self._heard = 0.0
         self._reason = ""
@@ -106,11 +104,11 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It reads again."""
         self._is_unread = False
-        self._heard = self._worker.loop.time()
+        self._heard = self._service.loop.time()
         if self._is_open and not self._reception.is_busy:
             self._go_on()
 
-    # Called by the worker.
+    # Called by the service.
 
     @property
     def is_busy(self) -> bool:
@@ -133,7 +131,7 @@ class Connection(asyncio.Protocol):
             self._flush()
 
     def retire(self, *, at_once: bool) -> None:
-        """The worker ends: 421 now, or as soon as no transaction runs.
+        """The service ends: 421 now, or as soon as no transaction runs.
 
         Even at once it waits for a verdict that is owed: after a 421 in its place the client would send again
         what we deliver.
@@ -151,23 +149,23 @@ class Connection(asyncio.Protocol):
     # The session.
 
     def _open(self) -> None:
-        worker, transport = self._worker, self._transport
+        service, transport = self._service, self._transport
         name = transport.get_extra_info("peername")
         if name is None:
             # It was reset before we came to it.
             transport.abort()
             return
-        if not worker.has_room:
-            worker.record.session_refused("too many sessions for the limit on open files")
-            transport.write(bytes(reply(421, "4.3.2", f"{worker.config.hostname} Error: too many connections")))
+        if not service.has_room:
+            service.record.session_refused("too many sessions for the limit on open files")
+            transport.write(bytes(reply(421, "4.3.2", f"{service.config.hostname} Error: too many connections")))
             transport.close()
             return
-        settings = worker.config.session
-        self._peer = peer = worker.policy.peer(name[0], name[1])
+        settings = service.config.session
+        self._peer = peer = service.policy.peer(name[0], name[1])
         self._session = Session(
             Facts(
-                hostname=worker.config.hostname,
-                version=worker.version,
+                hostname=service.config.hostname,
+                version=service.version,
                 client_port=peer.port,
                 extended=settings.extended,
                 maximum_message=settings.maximum_message,
@@ -175,11 +173,11 @@ class Connection(asyncio.Protocol):
                 normalize=settings.bare_newline == "normalize" and peer.may_relay,
             )
         )
-        session_id = worker.ids.next()
-        self._reception = Reception(worker, self._session, session_id, peer, self._reached, self._resume)
-        self._began = worker.loop.time()
+        session_id = service.ids.next()
+        self._reception = Reception(service, self._session, session_id, peer, self._reached, self._resume)
+        self._began = service.loop.time()
         self._is_open = True
-        worker.record.session_opened(session_id, peer, worker.opened(self))
+        service.record.session_opened(session_id, peer, service.opened(self))
         self._go_on()
 
     def _reached(self) -> IP | None:
@@ -214,7 +212,7 @@ class Connection(asyncio.Protocol):
             self._broken(error)
 
     def _must_leave(self) -> bool:
-        return self._worker.is_retiring and (self._is_cut or self._session.transaction is None)
+        return self._service.is_retiring and (self._is_cut or self._session.transaction is None)
 
     def _leave(self) -> None:
         if self._session.state is not State.CLOSED:
@@ -230,7 +228,7 @@ class Connection(asyncio.Protocol):
         if replies:
             self._transport.write(replies)
         if replies or state is State.DATA:
-            self._heard = self._worker.loop.time()
+            self._heard = self._service.loop.time()
         if state is State.CLOSED:
             self._reason = self._reason or ("quit" if replies.endswith(_BYE) else "too many errors")
             self._transport.close()
@@ -251,7 +249,7 @@ class Connection(asyncio.Protocol):
 
     def _broken(self, error: Exception) -> None:
         """A defect of ours: what was said already still goes out, a 250 above all, then 421 and the end."""
-        self._worker.record.bug("session", error)
+        self._service.record.bug("session", error)
         self._reason = "internal error"
         try:
             self._session.shut_down()
@@ -264,11 +262,11 @@ class Connection(asyncio.Protocol):
         if self._is_open:
             self._is_open = False
             self._reception.drop()
-            self._worker.record.session_closed(
+            self._service.record.session_closed(
                 self._reception.id,
                 self._peer,
-                self._worker.closed(self),
+                self._service.closed(self),
                 messages=self._reception.messages,
-                seconds=self._worker.loop.time() - self._began,
+                seconds=self._service.loop.time() - self._began,
                 reason=self._reason or "connection lost",
             )

@@ -8,10 +8,11 @@ fails by a reply to the client; a draft that does not become a message is discar
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from relayd.base.sections import IP
 from relayd.receive.policy import Peer
+from relayd.receive.service import Service
 from relayd.receive.trace import received
 from relayd.smtp.address import Address
 from relayd.smtp.command import Mail, Rcpt
@@ -20,9 +21,6 @@ from relayd.smtp.server import Content, Data, EndOfData, Event, Session
 from relayd.spool.envelope import Envelope, Recipient
 from relayd.spool.errors import SpoolError
 from relayd.spool.intake import Draft
-
-if TYPE_CHECKING:
-    from relayd.receive.worker import Worker
 
 W = TypeVar("W")
 
@@ -46,9 +44,9 @@ class Reception:
         "_reached",
         "_resume",
         "_routed",
+        "_service",
         "_session",
         "_size",
-        "_worker",
         "id",
         "is_busy",
         "messages",
@@ -56,14 +54,14 @@ class Reception:
 
     def __init__(
         self,
-        worker: "Worker",
+        service: Service,
         session: Session,
         session_id: str,
         peer: Peer,
         reached: Callable[[], IP | None],
         resume: Callable[[Callable[[], None]], None],
     ) -> None:
-        self._worker = worker
+        self._service = service
         self._session = session
         self._peer = peer
         self._reached = reached
@@ -112,17 +110,17 @@ class Reception:
     def _judge_mail(self, mail: Mail) -> Reply | None:
         self._routed.clear()
         try:
-            self._worker.intake.check_room(mail.size or 0)
+            self._service.intake.check_room(mail.size or 0)
         except SpoolError as error:
-            self._worker.spool_trouble(error)
+            self._service.spool_trouble(error)
             return error.reply
         return None
 
     def _judge_rcpt(self, forward_path: Address) -> Reply | None:
         reached = self._reached() if forward_path.is_postmaster else None
-        routed = self._worker.policy.route(self._peer, forward_path, reached)
+        routed = self._service.policy.route(self._peer, forward_path, reached)
         if isinstance(routed, Reply):
-            self._worker.record.recipient_refused(self.id, self._peer, str(forward_path), routed)
+            self._service.record.recipient_refused(self.id, self._peer, str(forward_path), routed)
             return routed
         self._routed.append(routed)
         return None
@@ -133,7 +131,7 @@ class Reception:
         now = datetime.now(UTC)
         recipients = tuple(Recipient(str(address)) for address in self._routed)
         reverse_path = transaction.mail.reverse_path
-        draft = self._worker.intake.begin(
+        draft = self._service.intake.begin(
             Envelope(
                 arrived=now,
                 reverse_path=None if reverse_path is None else str(reverse_path),
@@ -148,7 +146,7 @@ class Reception:
             received(
                 helo=self._session.client_name,
                 client=self._peer.address,
-                hostname=self._worker.config.hostname,
+                hostname=self._service.config.hostname,
                 extended=self._session.is_extended,
                 message_id=draft.id,
                 only_recipient=recipients[0].address if len(recipients) == 1 else None,
@@ -157,20 +155,20 @@ class Reception:
         )
         self._draft = draft
         self._failure = None
-        self._began = self._worker.loop.time()
+        self._began = self._service.loop.time()
 
     def _take(self, octets: bytes) -> None:
         # Without a draft the disk has failed already, and the final dot will hear it.
         if self._draft is not None:
             self._draft.write(octets)
             if self._draft.must_spill:
-                self._wait(self._worker.in_thread, self._draft.spill, self._spilled)
+                self._wait(self._service.in_thread, self._draft.spill, self._spilled)
 
     def _spilled(self, result: object) -> None:
         if isinstance(result, Exception):
             # At once, since a full disk needs the room now.
             self.drop()
-            self._failure = self._worker.spool_trouble(result)
+            self._failure = self._service.spool_trouble(result)
 
     def _end(self, event: EndOfData) -> None:
         self._size = event.size
@@ -179,34 +177,34 @@ class Reception:
         elif self._draft is None:
             self._refuse(self._failure.reply if self._failure is not None else SpoolError.reply)
         elif self._draft.is_large:
-            self._wait(self._worker.in_thread, self._draft.finish, self._finished)
+            self._wait(self._service.in_thread, self._draft.finish, self._finished)
         else:
-            self._wait(self._worker.commit, self._draft, self._committed)
+            self._wait(self._service.commit, self._draft, self._committed)
 
     def _finished(self, result: object) -> None:
         if isinstance(result, Exception):
             self._committed(result)
         else:
             assert self._draft is not None
-            self._wait(self._worker.commit, self._draft, self._committed)
+            self._wait(self._service.commit, self._draft, self._committed)
 
     def _committed(self, result: object) -> None:
         """The message is durable, so 250 may be said; or it is not, and the client hears why."""
         if isinstance(result, Exception):
-            self._refuse(self._worker.spool_trouble(result).reply)
+            self._refuse(self._service.spool_trouble(result).reply)
             return
         draft, self._draft = self._draft, None
         assert draft is not None
         # Said before anything else can fail: a client that does not hear it sends the message again.
         self._session.answer(reply(250, "2.0.0", f"Ok: queued as {draft.id}"))
         self.messages += 1
-        self._worker.record.accepted(self.id, draft, self._size)
+        self._service.record.accepted(self.id, draft, self._size)
 
     def _refuse(self, verdict: Reply) -> None:
         self.drop()
         self._failure = None
         self._session.answer(verdict)
-        self._worker.record.message_refused(self.id, verdict)
+        self._service.record.message_refused(self.id, verdict)
 
     def _wait(
         self, begin: Callable[[W, Callable[[object], None]], None], work: W, then: Callable[[object], None]

@@ -25,6 +25,7 @@ from relayd.base.sections import Config
 from relayd.receive.connection import Connection
 from relayd.receive.policy import Policy, address_of
 from relayd.receive.record import Record
+from relayd.receive.service import Served
 from relayd.spool.clerk import Clerk
 from relayd.spool.disk import Disk
 from relayd.spool.errors import SpoolError, SpoolFailed
@@ -113,7 +114,7 @@ class Worker:
         self._committer: Clerk[Draft, str | SpoolError] = Clerk(self.loop, "committer", self._commit_group)
         self._large = ThreadPoolExecutor(_LARGE_AT_ONCE, "large")
         self._servers: list[asyncio.Server] = []
-        self._connections: set[Connection] = set()
+        self._connections: set[Served] = set()
         self._most_sessions = sys.maxsize
         self._status = RETIRED
         self._grace = post.grace
@@ -187,14 +188,14 @@ class Worker:
 
     # What connections tell.
 
-    def opened(self, connection: Connection) -> int:
+    def opened(self, session: Served) -> int:
         """A session began; give how many there are now."""
-        self._connections.add(connection)
+        self._connections.add(session)
         return len(self._connections)
 
-    def closed(self, connection: Connection) -> int:
+    def closed(self, session: Served) -> int:
         """Nothing of a session is left; give how many there are now."""
-        self._connections.discard(connection)
+        self._connections.discard(session)
         if self.is_retiring and not self._connections:
             self._end()
         return len(self._connections)
