@@ -15,8 +15,9 @@ from filelock import FileLock, Timeout
 from relayd.master.privileges import Identity
 from relayd.master.trouble import StartFailed
 
-# Clock steps and the kernel's rounding of start times.
-_SLACK_SECONDS = 2.0
+# Clock steps and the kernel's rounding of start times. No pid is given again so soon after its process has written
+# the file.
+_SLACK_SECONDS = 60.0
 _LARGEST_PID = 1 << 22
 _LONGEST = 32
 
