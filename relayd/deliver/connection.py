@@ -7,7 +7,7 @@ greeting. Refuses to know which message it carries. Every way it can fail ends i
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from ipaddress import IPv6Address, ip_address
 from typing import cast
 
@@ -16,25 +16,24 @@ from relayd.deliver.limits import Limits
 from relayd.smtp.client import Conversation, Event, Over, Phase
 from relayd.smtp.data import Encoder
 from relayd.smtp.reply import Reply, reply
-
-Clock = Callable[[], float]
+from relayd.smtp.transcript import Transcript
 
 
 class Connection(asyncio.Protocol):
     """The event loop's view of one connection; used by one courier.
 
     `name` is what EHLO says; None: the literal of our own address on this connection (section 4.1.1.1).
+    `transcript` began at connect().
     """
 
     conversation: Conversation
 
-    def __init__(self, candidate: Candidate, name: str | None, limits: Limits, clock: Clock) -> None:
+    def __init__(self, candidate: Candidate, name: str | None, limits: Limits, transcript: Transcript) -> None:
         self.candidate = candidate
+        self.transcript = transcript
         self.greeting_s: float | None = None
         self._name = name
         self._limits = limits
-        self._clock = clock
-        self._began = clock()
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -47,14 +46,15 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The exchanger took the connection; its greeting comes next."""
         self._transport = cast(asyncio.Transport, transport)
-        self.conversation = Conversation(self._name or _literal(transport.get_extra_info("sockname")))
+        name = self._name or _literal(transport.get_extra_info("sockname"))
+        self.conversation = Conversation(name, self.transcript)
 
     def data_received(self, data: bytes) -> None:
         """The exchanger said something."""
         phase = self.conversation.phase
         self.conversation.feed(data)
         if self.greeting_s is None and self.conversation.greeting is not None:
-            self.greeting_s = self._clock() - self._began
+            self.greeting_s = self.transcript.seconds
         self._flush()
         self._wake()
         if not self.is_open:
@@ -191,14 +191,24 @@ async def connect(
     source: IP | None = None,
     *,
     limits: Limits,
-    clock: Clock = time.monotonic,
+    transcript: Transcript | None = None,
 ) -> Connection | Reply:
-    """Connect to a candidate; a Reply says why not."""
+    """Connect to a candidate; a Reply says why not. `transcript`, which begins now, has it in either case."""
+    transcript = transcript or Transcript(time.monotonic)
+    connected = await _connect(candidate, name, source, limits, transcript)
+    if isinstance(connected, Reply):
+        transcript.ended(connected)
+    return connected
+
+
+async def _connect(
+    candidate: Candidate, name: str | None, source: IP | None, limits: Limits, transcript: Transcript
+) -> Connection | Reply:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(limits.connect):
             _, connection = await loop.create_connection(
-                lambda: Connection(candidate, name, limits, clock),
+                lambda: Connection(candidate, name, limits, transcript),
                 str(candidate.address),
                 candidate.port,
                 local_addr=None if source is None else (str(source), 0),

@@ -16,7 +16,7 @@ from relayd.base import events
 from relayd.deliver.connection import Connection
 from relayd.deliver.hop import Hop, Reached, Unreached
 from relayd.deliver.mail import Mail
-from relayd.deliver.parcel import Parcel, Via, outcomes_of, refusal
+from relayd.deliver.parcel import Parcel, Via, outcomes_of, refusal, with_transcript
 from relayd.deliver.waiting import Waiting
 from relayd.deliver.ways import Ways
 from relayd.smtp.client import Finished, SendContent
@@ -127,6 +127,8 @@ class Courier:
                 return
             reached, parcel = following
             self._parcel = parcel
+            # What is said from here on is about this parcel, and nothing before it about another.
+            reached.connection.transcript.begin()
             try:
                 outcomes = await self._carry(reached, parcel)
             except Exception as error:
@@ -139,7 +141,7 @@ class Courier:
                 self._waiting.put_back(parcel)
                 return
             self._is_kept = True
-            self._means.report(parcel, outcomes, reached.via)
+            self._means.report(parcel, with_transcript(outcomes, reached.dialogues), reached.via)
 
     async def _next(self, reached: Reached) -> tuple[Reached, Parcel] | None:
         """The next parcel for this connection, and why this one; None when it has served."""

@@ -147,7 +147,7 @@ class DeliveryProcess:
         self._wake = asyncio.Event()
         self._retiring = asyncio.Event()
         self._retire_within = 0.0
-        self._polled_new = self._polled_cur = self._loop.time()
+        self._polled_new = self._polled_cur = self._looked_after = self._loop.time()
         self._was_full = False
         self._trouble_s = 0.0
 
@@ -201,8 +201,10 @@ class DeliveryProcess:
         heard, self._heard = self._heard, []
         room = self._limits.in_flight - len(self._accounts)
         self._was_full = room < self._limits.at_once
-        if poll_new:
-            self._destinations.look_after(now - self._polled_new, is_full=self._was_full)
+        look_after = self._limits.relief if self._was_full else self._limits.poll_new
+        if now - self._looked_after >= look_after:
+            self._destinations.look_after(now - self._looked_after, is_full=self._was_full)
+            self._looked_after = now
             self._post.slot.set("connections_open", self._destinations.connections)
         limit = min(self._limits.at_once, room)
         self._wake.clear()
@@ -225,7 +227,7 @@ class DeliveryProcess:
         self._post.slot.set("in_flight", len(self._accounts))
         if limit > 0 and len(jobs) == limit:
             return
-        pause = self._limits.poll_new
+        pause = look_after
         if due is not None and limit > 0:
             pause = min(pause, max(0.01, due - time.time()))
         await _until(self._wake, pause)

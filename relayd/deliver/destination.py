@@ -13,7 +13,7 @@ from relayd.base import events
 from relayd.base.sections import Route
 from relayd.deliver.courier import INTERNAL, Courier, Means
 from relayd.deliver.hop import Hop, Unreached
-from relayd.deliver.parcel import Parcel, Via, refusal
+from relayd.deliver.parcel import Parcel, Via, refusal, with_transcript
 from relayd.deliver.retry import is_expired
 from relayd.deliver.waiting import Waiting
 from relayd.smtp.reply import reply
@@ -30,10 +30,11 @@ class Destination:
         self._waiting = Waiting()
         self._couriers: dict[Courier, asyncio.Task[None]] = {}
         self._grow_from = 0.0
-        # How many may wait, while there is a bound; what was taken before the last judgement, and whether it was
-        # waiting then.
+        # How many may wait, while there is a bound; what was taken before the last judgement, how many seconds ago
+        # that was, and whether anything waited when it was looked after last.
         self._bound: int | None = None
         self._taken = 0
+        self._watched = 0.0
         self._was_waiting = False
         self._is_stopped = False
 
@@ -66,14 +67,19 @@ class Destination:
             self._hire()
 
     def relieve(self, seconds: float, *, is_full: bool) -> None:
-        """Judge by what was carried in the last so many seconds; give back what would wait too long.
+        """Judge by what was carried since the last judgement; give back what would wait too long.
 
-        To be called again and again, with whether the queue is full. What is given back comes again later.
+        To be called again and again, with the seconds since the last call and whether the queue is full. What is
+        given back comes again later.
         """
-        carried, self._taken = self._waiting.taken - self._taken, self._waiting.taken
-        kept = max(self._limits.backlog_least, round(carried / seconds * self._limits.backlog))
         # A destination that is new or had nothing to do has not had its time yet.
         was_waiting, self._was_waiting = self._was_waiting, len(self._waiting) > 0
+        self._watched += seconds
+        if is_full and was_waiting and self._watched < self._limits.patience:
+            return
+        carried, self._taken = self._waiting.taken - self._taken, self._waiting.taken
+        watched, self._watched = self._watched, 0.0
+        kept = max(self._limits.backlog_least, round(carried / watched * self._limits.backlog))
         if is_full and was_waiting and len(self._waiting) > kept:
             self._bound = kept
             for parcel in self._waiting.take_beyond(kept):
@@ -147,7 +153,8 @@ class Destination:
         if failure.answer.is_transient and failure.answer is not INTERNAL:
             self._rest(failure, now)
         for parcel in self._waiting.take_beyond(0):
-            self._means.report(parcel, refusal(parcel, failure.answer, failure.via, now), failure.via)
+            outcomes = refusal(parcel, failure.answer, failure.via, now)
+            self._means.report(parcel, with_transcript(outcomes, lambda: failure.dialogues), failure.via)
 
     def _rest(self, failure: Unreached, now: datetime) -> None:
         """Leave the destination alone for a while, with all its messages, those that come meanwhile too."""

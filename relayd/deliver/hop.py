@@ -9,6 +9,7 @@ import asyncio
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from relayd.base import events
 from relayd.base.sections import Route
@@ -25,11 +26,13 @@ from relayd.deliver.ranking import Ranked, rank, why_keep
 from relayd.deliver.ways import Ways
 from relayd.smtp.client import Over
 from relayd.smtp.reply import Reply, reply
+from relayd.smtp.transcript import Transcript
+from relayd.spool.dialogue import Dialogue
 
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """No exchanger came to MAIL: why, and whose words these are.
+    """No exchanger came to MAIL: why, whose words these are, and what was said to all that were tried.
 
     It is contradicted when another connection came to MAIL in the same time.
     """
@@ -37,15 +40,24 @@ class Unreached:
     answer: Reply
     via: Via = field(default_factory=Via)
     is_contradicted: bool = False
+    dialogues: tuple[Dialogue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A connection that is ready for MAIL, what it was chosen from, and why."""
+    """A connection that is ready for MAIL, what it was chosen from, and why.
+
+    `failed` are the dialogues with exchangers that were tried before this one.
+    """
 
     connection: Connection
     candidates: tuple[Candidate, ...]
     via: Via
+    failed: tuple[Dialogue, ...] = ()
+
+    def dialogues(self) -> tuple[Dialogue, ...]:
+        """What was said in this attempt so far."""
+        return (*self.failed, _dialogue(self.connection.candidate, self.connection.transcript))
 
 
 class Hop:
@@ -73,16 +85,18 @@ class Hop:
             return Unreached(candidates)
         ranked = rank(candidates, ways.latencies, ways.settings.rank, ways.clock(), ways.dice)
         refused = Unreached(reply(451, "4.4.1", "no exchanger"))
-        failures: list[str] = []
+        failed: list[Dialogue] = []
         enough = ways.clock() + ways.limits.reach
         for candidate in ranked.candidates:
             if ways.clock() >= enough:
                 break
-            connection = await self._greet(candidate)
+            transcript = Transcript(ways.clock)
+            connection = await self._greet(candidate, transcript)
             if isinstance(connection, Connection):
-                return Reached(connection, ranked.candidates, _via(connection, ranked, failures))
+                via = _via(connection, ranked, [each.exchanger for each in failed])
+                return Reached(connection, ranked.candidates, via, tuple(failed))
             ways.latencies.failed(candidate, ways.clock())
-            failures.append(candidate.exchanger)
+            failed.append(_dialogue(candidate, transcript))
             refused = Unreached(_deferred(connection), Via(candidate.exchanger, str(candidate)))
             ways.write(
                 events.DeliveryAttempted(
@@ -93,7 +107,7 @@ class Hop:
                     reply=str(connection),
                 )
             )
-        return refused
+        return replace(refused, dialogues=tuple(failed))
 
     def kept(self, reached: Reached) -> Reached | None:
         """The same with today's reason for it, or None when a new connection would go elsewhere."""
@@ -101,18 +115,19 @@ class Hop:
         why = why_keep(
             reached.connection.candidate, reached.candidates, ways.latencies, ways.settings.rank, ways.clock()
         )
-        return (
-            None if why is None else replace(reached, via=replace(reached.via, chosen=f"kept connection: {why}"))
-        )
+        if why is None:
+            return None
+        # What was tried before it was another attempt's.
+        return replace(reached, via=replace(reached.via, chosen=f"kept connection: {why}"), failed=())
 
-    async def _greet(self, candidate: Candidate) -> Connection | Reply:
+    async def _greet(self, candidate: Candidate, transcript: Transcript) -> Connection | Reply:
         """Connect, hear the greeting, say EHLO; a Reply when the exchanger does not come to MAIL."""
         ways = self._ways
         ways.counters.add("connections")
         ways.latencies.asked(candidate, ways.clock())
         sources = [each for each in ways.settings.source if each.version == candidate.address.version]
         connection = await connect(
-            candidate, ways.ehlo_name, sources[0] if sources else None, limits=ways.limits, clock=ways.clock
+            candidate, ways.ehlo_name, sources[0] if sources else None, limits=ways.limits, transcript=transcript
         )
         if isinstance(connection, Reply):
             return connection
@@ -183,6 +198,11 @@ def _via(connection: Connection, ranked: Ranked, failures: Sequence[str]) -> Via
     candidate = connection.candidate
     silent = f"{', '.join(dict.fromkeys(failures))} did not answer; " if failures else ""
     return Via(candidate.exchanger, str(candidate), connection.greeting_s, silent + ranked.reason)
+
+
+def _dialogue(candidate: Candidate, transcript: Transcript) -> Dialogue:
+    at = datetime.now(UTC) - timedelta(seconds=transcript.seconds)
+    return Dialogue(at=at, exchanger=candidate.exchanger, address=str(candidate), lines=transcript.lines())
 
 
 def _deferred(answer: Reply, why: str = "refused before MAIL") -> Reply:

@@ -17,7 +17,8 @@ class Limits:
     A destination: after `reach` no further exchanger is tried in the same attempt; no further connection is
     opened for `growth` after one was refused beside others that work. While the queue is full, a destination keeps
     what it would carry in `backlog` seconds, `backlog_least` parcels in any case; the rest is looked at again
-    after `untried`, so that its wait does not become everybody's. What waits for a destination that rests comes
+    after `untried`, so that its wait does not become everybody's. It is looked after every `relief` then, and has
+    `patience` to show what it carries. What waits for a destination that rests comes
     within `spread` of the end of that.
 
     An originator gets `notices` notifications an hour, and the rest of the hour's as a summary; what is to go into
@@ -37,6 +38,8 @@ class Limits:
     growth: float = 30.0
     backlog: float = 10.0
     backlog_least: int = 100
+    relief: float = 0.2
+    patience: float = 0.4
     untried: float = 30.0
     spread: float = 5.0
 

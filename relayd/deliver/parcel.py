@@ -12,6 +12,7 @@ import msgspec
 
 from relayd.smtp.client import Order, Result
 from relayd.smtp.reply import Reply, reply
+from relayd.spool.dialogue import Dialogue
 from relayd.spool.envelope import Envelope
 from relayd.spool.job import Job
 from relayd.spool.outcome import Kind, Outcome
@@ -79,6 +80,17 @@ def outcomes_of(parcel: Parcel, result: Result, via: Via, now: datetime) -> tupl
 def refusal(parcel: Parcel, answer: Reply, via: Via, now: datetime) -> tuple[Outcome, ...]:
     """The same reply for all of the parcel: from DNS, from a connection that failed, from us."""
     return (_outcome(parcel, parcel.recipients, kind_of(answer), answer, via, now),)
+
+
+def with_transcript(
+    outcomes: tuple[Outcome, ...], dialogues: Callable[[], tuple[Dialogue, ...]]
+) -> tuple[Outcome, ...]:
+    """The same, with what was said, once: in the first that is no delivery. Deliveries do not ask for it."""
+    for place, outcome in enumerate(outcomes):
+        if outcome.kind is not Kind.DELIVERED:
+            told = msgspec.structs.replace(outcome, transcript=dialogues())
+            return (*outcomes[:place], told, *outcomes[place + 1 :])
+    return outcomes
 
 
 def in_doubt(parcel: Parcel, via: Via, now: datetime) -> Outcome:

@@ -15,11 +15,11 @@ from relayd.base import events, names
 from relayd.base.counters import Slot
 from relayd.base.sections import Config, Delivery
 from relayd.deliver.backoff import Backoffs
-from relayd.deliver.connection import Clock
 from relayd.deliver.exchangers import IP, Ourselves
 from relayd.deliver.limits import Limits
 from relayd.deliver.measures import Latencies
 from relayd.deliver.resolve import Resolver
+from relayd.smtp.transcript import Clock
 
 
 @dataclass(frozen=True)

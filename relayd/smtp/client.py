@@ -19,6 +19,7 @@ from relayd.smtp.reply import NotAReply, Parser, Reply, reply
 from relayd.smtp.transaction import Order as Order
 from relayd.smtp.transaction import Result as Result
 from relayd.smtp.transaction import Transaction
+from relayd.smtp.transcript import Transcript
 
 
 class Phase(Enum):
@@ -84,10 +85,14 @@ Event = Ready | SendContent | Finished | Over
 
 
 class Conversation:
-    """One connection's dialogue, from the greeting to QUIT, through any number of transactions."""
+    """One connection's dialogue, from the greeting to QUIT, through any number of transactions.
 
-    def __init__(self, name: str) -> None:
+    `name` is what EHLO says; `transcript` is told all that is said.
+    """
+
+    def __init__(self, name: str, transcript: Transcript | None = None) -> None:
         self._name = name
+        self._transcript = transcript or Transcript()
         self._parser = Parser()
         self._output: list[bytes] = []
         self._events: deque[Event] = deque()
@@ -120,6 +125,7 @@ class Conversation:
         self._parser.feed(data)
         try:
             while not self._closed and (answer := self._parser.next()) is not None:
+                self._transcript.heard(answer)
                 self._hear(answer)
         except NotAReply as error:
             self.lose(reply(451, "4.5.0", f"protocol error: {error}"))
@@ -130,8 +136,10 @@ class Conversation:
 
     def output(self) -> bytes:
         """Take the commands written since the last call; they are on their way from then on."""
-        commands, self._output, self._unsent = self._output, [], 0
-        return b"".join(commands)
+        commands, self._output, self._unsent = b"".join(self._output), [], 0
+        if commands:
+            self._transcript.said(commands)
+        return commands
 
     def begin(self, order: Order) -> None:
         """Start a transaction; only while READY."""
@@ -150,6 +158,7 @@ class Conversation:
         """
         if not self._closed:
             assert self.phase is Phase.CONTENT
+            self._transcript.said(b"[mail data and its end]\r\n")
             self._awaited.append(Phase.FINAL)
 
     def quit(self) -> None:
@@ -161,6 +170,10 @@ class Conversation:
         """The connection is gone or given up, for `reason`, which is not positive."""
         if self._closed:
             return
+        self._transcript.ended(reason)
+        self._end(reason)
+
+    def _end(self, reason: Reply) -> None:
         in_doubt = self.phase is Phase.FINAL
         self._close()
         if self._transaction is None:
@@ -178,7 +191,7 @@ class Conversation:
         phase = self.phase
         if answer.code == 421 and phase is not Phase.FINAL:
             # Section 3.8: a server that goes may say so at any time. After the final dot it is an answer as any.
-            self.lose(answer)
+            self._end(answer)
         elif len(self._awaited) == self._unsent:
             self._hear_unasked(answer)
         elif answer.is_positive and answer.code // 100 != (3 if phase is Phase.DATA else 2):
@@ -191,7 +204,7 @@ class Conversation:
     def _hear_unasked(self, answer: Reply) -> None:
         """Nothing that was sent waits for a reply. A refusal of the mail data may come before its end."""
         if self.phase is Phase.CONTENT and not answer.is_positive:
-            self.lose(answer)
+            self._end(answer)
         else:
             self.lose(reply(451, "4.5.0", f"protocol error: a reply to nothing: {answer}"))
 
@@ -261,10 +274,10 @@ class Conversation:
 
     def _hear_reset(self, answer: Reply) -> None:
         if not answer.is_positive:
-            self.lose(answer)
+            self._end(answer)
 
     def _hear_quit(self, answer: Reply) -> None:
-        self.lose(_ENDED)
+        self._end(_ENDED)
 
     def _give_up(self) -> None:
         """No mail data will go. RSET leaves nothing of MAIL and RCPT behind for the next transaction."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from relayd.smtp.reply import Reply, printable
+from relayd.spool.dialogue import latest
 from relayd.spool.disk import Disk
 from relayd.spool.errors import NO_ROOM, NotSound
 from relayd.spool.layout import Layout
@@ -22,6 +23,8 @@ from relayd.spool.regular import open_regular, read_all
 LARGEST = 128 << 20
 # How much of a reply is kept, in characters: a hostile one must not use up the disk, try after try.
 _LONGEST_REPLY = 2000
+# How long a journal may become with transcripts, in octets; beyond that it does without.
+_LONG = 4 << 20
 
 # As we write it. Within a string of JSON its quotes would be escaped.
 _SCHEDULED = b'"kind":"scheduled"'
@@ -74,15 +77,24 @@ class Journal:
         return entries
 
     def append(self, entries: Sequence[Entry], make_room: Callable[[], bool] = lambda: False) -> None:
-        """Add lines; done means durable. `make_room` is asked for room when there is none, until it gives none."""
-        octets = b"".join(_encoder.encode(_bounded(entry)) + b"\n" for entry in entries)
+        """Add lines; done means durable. `make_room` is asked for room when there is none, until it gives none.
+
+        Transcripts are for people: where there is no room it does without them.
+        """
+        octets = _lines(entries)
+        if self._size + len(octets) > _LONG:
+            octets = _lines(entries, is_brief=True)
         while True:
             try:
                 self._append(octets)
                 return
             except OSError as error:
-                if error.errno not in NO_ROOM or not make_room():
+                if error.errno not in NO_ROOM:
                     raise
+                brief = _lines(entries, is_brief=True)
+                if octets == brief and not make_room():
+                    raise
+                octets = brief
 
     def _append(self, octets: bytes) -> None:
         fd = self._disk.open_append(self._path)
@@ -145,7 +157,7 @@ def standing(content: bytes, recipients: int) -> Standing:
         line, end = content[begin : end - 1], begin
         if _SCHEDULED in line:
             continue
-        entry = parse_line(line, content.count(b"\n", 0, begin) + 1)
+        entry = _parsed(line) or parse_line(line, content.count(b"\n", 0, begin) + 1)
         if not isinstance(entry, Outcome):
             continue
         check_recipients(entry, recipients)
@@ -180,6 +192,15 @@ def parse_line(line: bytes, number: int) -> Entry:
     return entry
 
 
+def _parsed(line: bytes) -> Outcome | None:
+    """The outcome that nearly every line is, or None when it is something else."""
+    try:
+        entry = _outcome.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return entry if _is_sound(entry.reply) else None
+
+
 def _sound(content: bytes) -> int:
     """How many octets were certainly written whole."""
     # After a power cut a file may be as long as it should and have zeros where data never came; ours has none.
@@ -201,10 +222,17 @@ def _is_printable(text: str) -> bool:
     return text.isprintable() or printable(text) == text
 
 
-def _bounded(entry: Entry) -> Entry:
-    """The entry with a reply that can be read again, and is kept at bearable length."""
+def _lines(entries: Sequence[Entry], *, is_brief: bool = False) -> bytes:
+    return b"".join(_encoder.encode(_bounded(entry, is_brief)) + b"\n" for entry in entries)
+
+
+def _bounded(entry: Entry, is_brief: bool) -> Entry:
+    """The entry with a reply that can be read again, and is kept at bearable length; in brief, no transcript."""
     if not isinstance(entry, Outcome):
         return entry
+    transcript = () if is_brief else latest(entry.transcript)
+    if len(transcript) != len(entry.transcript):
+        entry = msgspec.structs.replace(entry, transcript=transcript)
     kept: list[str] = []
     left = _LONGEST_REPLY
     for line in map(printable, entry.reply.lines or ("",)):

@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 
 from relayd.smtp.reply import Reply
+from relayd.spool.dialogue import Dialogue
 from relayd.spool.errors import NotSound
 
 
@@ -48,6 +49,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`recipients` are indexes into the envelope. `exchanger` and `address` say whose reply it is.
 
     `at` is UTC; `greeting_s` is the time from connect() to the greeting in seconds, None without a connection.
+    `transcript` is what was said in the attempt to the exchangers of these recipients, in order; where an attempt
+    has several outcomes at once, one of them has it, and none where all went well.
     """
 
     at: Instant
@@ -58,6 +61,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     exchanger: str = ""
     address: str = ""
     greeting_s: float | None = None
+    transcript: tuple[Dialogue, ...] = ()
 
 
 # What stands for the attempt in the one notification that a message is late.
@@ -104,7 +108,7 @@ class State(msgspec.Struct, frozen=True):
 
 def check_recipients(outcome: Outcome, recipients: int) -> None:
     """Raise NotSound for an outcome of a recipient that the envelope does not have."""
-    if max(outcome.recipients, default=0) >= recipients:
+    if outcome.recipients and max(outcome.recipients) >= recipients:
         raise NotSound(f"its journal knows recipient {max(outcome.recipients)}, its envelope {recipients}")
 
 

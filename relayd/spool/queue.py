@@ -139,7 +139,7 @@ class Queue:
         """Take note of messages that a worker says it has put into new/."""
         for name in names:
             if parse_name(name) is not None:
-                self._watch.note("new", name)
+                self._watch.note("new", name, is_fresh=True)
 
     def scan(self, state: Literal["new", "cur"]) -> None:
         """Look into new/ or cur/ for what no hint told of: the truth, where hints are only haste."""
@@ -314,7 +314,7 @@ class Queue:
             self._release(claim, settlement.next.timestamp())
             return False
         for message_id, size in self._settling.notify(claim, settlement.notices, settlement.told_by):
-            self._watch.note("new", name_of(message_id, size))
+            self._watch.note("new", name_of(message_id, size), is_fresh=True)
         if claim.open and settlement.hold:
             self._settling.hold(claim)
             self._forget(claim)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 NOW = 0.0
 
-# While new messages come faster than they can be sent, old ones are tried all the same: one of so many.
+# Mail that comes goes before what was found in new/, and that before what waited, so that no large queue holds it
+# up. While it comes faster than it can be sent, the others go all the same: of each kind one of so many.
 _TURN = 4
 # A look again at all that is scheduled is spread over so many portions.
 _PORTIONS = 10
@@ -33,6 +34,7 @@ class Schedule:
     def __init__(self) -> None:
         self._places: dict[str, Place] = {}
         self._fresh: deque[Place] = deque()
+        self._found: deque[Place] = deque()
         self._later: list[Place] = []
         self._turn = 0
         self._unseen: list[str] = []
@@ -50,11 +52,14 @@ class Schedule:
         """The message's place, when it has one."""
         return self._places.get(message_id)
 
-    def put(self, place: Place) -> None:
-        """Give a message its place, instead of the one that it may have; what is due NOW keeps its order."""
+    def put(self, place: Place, *, is_fresh: bool = False) -> None:
+        """Give a message its place, instead of the one that it may have; what is due NOW keeps its order.
+
+        It is fresh when it has come just now.
+        """
         self._places[place.id] = place
         if place.due == NOW:
-            self._fresh.append(place)
+            (self._fresh if is_fresh else self._found).append(place)
         else:
             heapq.heappush(self._later, place)
 
@@ -67,8 +72,10 @@ class Schedule:
         self._drop_stale()
         is_due = bool(self._later) and self._later[0].due <= now
         self._turn = (self._turn + 1) % _TURN
-        if is_due and (not self._fresh or self._turn == 0):
+        if is_due and (self._turn == 0 or not (self._fresh or self._found)):
             place = heapq.heappop(self._later)
+        elif self._found and (self._turn == 1 or not self._fresh):
+            place = self._found.popleft()
         elif self._fresh:
             place = self._fresh.popleft()
         else:
@@ -79,7 +86,7 @@ class Schedule:
     def next_due(self) -> float | None:
         """When the next one is due: NOW, an instant, or None when there is none."""
         self._drop_stale()
-        if self._fresh:
+        if self._fresh or self._found:
             return NOW
         return self._later[0].due if self._later else None
 
@@ -103,7 +110,8 @@ class Schedule:
 
     def _drop_stale(self) -> None:
         """A place that was given up stays in line until it is the first there."""
-        while self._fresh and self._places.get(self._fresh[0].id) is not self._fresh[0]:
-            self._fresh.popleft()
+        for line in (self._fresh, self._found):
+            while line and self._places.get(line[0].id) is not line[0]:
+                line.popleft()
         while self._later and self._places.get(self._later[0].id) is not self._later[0]:
             heapq.heappop(self._later)

@@ -212,7 +212,7 @@ class View:
             reverse_path=envelope.reverse_path,
             open=len(stands.open),
             total=len(envelope.recipients),
-            domains=tuple({envelope.recipients[index].domain: None for index in stands.open}),
+            domains=_domains(envelope, stands.open),
             attempts=stands.attempts,
             next=now if state == "new" else _instant(mtime) if state == "cur" else None,
             last=stands.last,
@@ -257,6 +257,13 @@ class View:
             arrived=_instant(arrived),
             reason=reason,
         )
+
+
+def _domains(envelope: Envelope, indexes: tuple[int, ...]) -> tuple[str, ...]:
+    """Each once, in the order of the recipients."""
+    if len(indexes) == 1:
+        return (envelope.recipients[indexes[0]].domain,)
+    return tuple({envelope.recipients[index].domain: None for index in indexes})
 
 
 def _instant(seconds: float) -> datetime:

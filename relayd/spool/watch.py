@@ -87,10 +87,13 @@ class Watch:
             self._read_at.clear()
         return self._schedule.is_seen
 
-    def note(self, state: str, name: str) -> None:
-        """Something has this name in new/ or cur/."""
+    def note(self, state: str, name: str, *, is_fresh: bool = False) -> None:
+        """Something has this name in new/ or cur/; it is fresh when it has come just now."""
         known = self._schedule.get(name[:LENGTH])
         if known is not None and known.state == state and name == name_of(known.id, known.size):
+            if is_fresh and known.due == NOW:
+                # The folder was quicker than the word of it.
+                self._schedule.put(Place(*known), is_fresh=True)
             return
         parsed = parse_name(name)
         if parsed is None:
@@ -106,17 +109,17 @@ class Watch:
         if known is not None and known.size != size and not self._prevails(state, name, known):
             return
         try:
-            self.place(state, message_id, size)
+            self.place(state, message_id, size, is_fresh=is_fresh)
         except FileNotFoundError:
             return
         except OSError:
             # Whoever takes it meets the same and says so.
             self._schedule.put(Place(self._now().timestamp(), message_id, size, state))
 
-    def place(self, state: str, message_id: str, size: int) -> None:
+    def place(self, state: str, message_id: str, size: int, *, is_fresh: bool = False) -> None:
         """Put a file into the schedule, at its mtime; raise OSError."""
         if state == "new":
-            self._schedule.put(Place(NOW, message_id, size, state))
+            self._schedule.put(Place(NOW, message_id, size, state), is_fresh=is_fresh)
             return
         path = self._layout.message(state, name_of(message_id, size))
         due = self.due(path, self._disk.lstat(path).st_mtime)

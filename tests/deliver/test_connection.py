@@ -1,6 +1,7 @@
 """A connection: bytes and timeouts on a real socket, against exchangers that do all that exchangers do."""
 
 import asyncio
+import itertools
 import socket
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
@@ -12,6 +13,7 @@ from relayd.deliver.exchangers import Candidate
 from relayd.deliver.limits import Limits
 from relayd.smtp.client import Event, Finished, Order, Over, Phase, Ready, SendContent
 from relayd.smtp.reply import Reply
+from relayd.smtp.transcript import Transcript
 from tests.deliver.peer import peer, saying
 from tests.deliver.running import on_each_loop, run
 from tests.world.exchanger import Exchanger
@@ -102,12 +104,11 @@ def test_mail_data_of_megabytes_streams(loop: str) -> None:
 
 def test_the_greeting_is_timed_from_the_connect() -> None:
     """By the clock that is handed in."""
-    instants = iter([100.0, 100.25])
+    instants = itertools.chain([100.0], itertools.repeat(100.25))
 
     async def main() -> None:
-        connection = await connect(
-            candidate(exchanger), "relay.test", limits=PATIENT, clock=lambda: next(instants)
-        )
+        transcript = Transcript(lambda: next(instants))
+        connection = await connect(candidate(exchanger), "relay.test", limits=PATIENT, transcript=transcript)
         assert isinstance(connection, Connection)
         assert isinstance(await connection.event(), Ready)
         assert connection.greeting_s == 0.25

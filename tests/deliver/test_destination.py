@@ -809,6 +809,27 @@ def test_what_would_wait_too_long_is_given_back_while_the_queue_is_full(tmp_path
         run(main)
 
 
+def test_a_destination_has_its_time_however_often_it_is_looked_after(tmp_path: Path) -> None:
+    """What was carried in an instant tells nothing."""
+
+    async def main() -> None:
+        town = around.town(patience=1.0)
+        destination = town.destination()
+        for each in letters(500):
+            destination.add(each)
+        for _ in range(4):
+            destination.relieve(0.25, is_full=True)
+        assert town.kinds() == {}
+        for _ in range(4):
+            destination.relieve(0.25, is_full=True)
+        assert town.kinds() == {None: 400}
+        await stopped(destination)
+
+    with surroundings(tmp_path) as around:
+        around.exchangers[0].replies = {"CONNECT": b""}
+        run(main)
+
+
 def test_nothing_is_given_back_while_there_is_room(tmp_path: Path) -> None:
     """All that wait may share the outcome."""
 

@@ -166,6 +166,23 @@ def test_mail_data_beyond_the_memory_for_it_stays_on_disk() -> None:
     assert hall.queue._cached == 0
 
 
+def test_a_message_that_comes_is_taken_before_a_thousand_that_were_there() -> None:
+    """Also when the folder was read before the word of it came."""
+    hall = Hall()
+    ids = Ids()
+    for _ in range(1000):
+        hall.put("new", ids.next())
+    fresh, other = ids.next(), ids.next()
+    hall.put("new", fresh)
+    hall.start()
+    hall.put("new", other)
+    hall.queue.hear([name_of(fresh, SIZE), name_of(other, SIZE)])
+    taken = [job.id for job in hall.queue.take(4, NOW)]
+    assert {fresh, other} < set(taken)
+    rest = hall.queue.take(2000, NOW)
+    assert len({*taken, *(job.id for job in rest)}) == len(taken) + len(rest) == 1002
+
+
 def test_nonsense_in_a_hint_does_nothing() -> None:
     """The folders are the truth."""
     hall = Hall()

@@ -55,6 +55,30 @@ def test_old_messages_have_their_turn_among_new_ones() -> None:
     assert sum(place is not None and place.state == "cur" for place in first) == 10
 
 
+def test_mail_that_has_just_come_goes_before_what_was_found() -> None:
+    """But one in four of the others goes all the same."""
+    schedule = Schedule()
+    for number in range(100):
+        schedule.put(fresh(f"found {number}"))
+    for number in range(30):
+        schedule.put(fresh(f"fresh {number}"), is_fresh=True)
+    first = [place.id for _ in range(40) if (place := schedule.pop(1.0)) is not None]
+    assert [name for name in first if name.startswith("fresh")] == [f"fresh {number}" for number in range(30)]
+    assert popped(schedule, 1.0) == [f"found {number}" for number in range(10, 100)]
+
+
+def test_mail_that_comes_without_end_starves_nobody() -> None:
+    """Neither what was found nor what has waited."""
+    schedule = Schedule()
+    for number in range(100):
+        schedule.put(fresh(f"fresh {number}"), is_fresh=True)
+        schedule.put(fresh(f"found {number}"))
+        schedule.put(later(f"old {number}", 1.0 + number))
+    first = [place.id for _ in range(40) if (place := schedule.pop(1000.0)) is not None]
+    kinds = [name.partition(" ")[0] for name in first]
+    assert [kinds.count(kind) for kind in ("fresh", "found", "old")] == [20, 10, 10]
+
+
 def test_a_message_has_one_place() -> None:
     """The last one it was given."""
     schedule = Schedule()

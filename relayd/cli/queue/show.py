@@ -1,4 +1,5 @@
-"""`relayd queue show`: one message with its envelope, what happened to it, and its header; or its mail data.
+"""`relayd queue show`: one message with its envelope, what happened to it, and its header; or its mail data; or
+the dialogues of the last attempt that had any.
 
 Everything that came from outside is printed without control characters, but for --raw.
 """
@@ -31,7 +32,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
             sys.stdout.buffer.write(portion)
         sys.stdout.buffer.flush()
         return 0
-    for line in _in_words(view, details, now):
+    for line in _transcript(details) if arguments.transcript else _in_words(view, details, now):
         print(clean(line))
     return 0
 
@@ -61,6 +62,18 @@ def _in_words(view: View, details: Details, now: datetime) -> Iterator[str]:
     yield "Header"
     for line in view.header(details).decode("utf-8", "replace").split("\r\n")[:-1]:
         yield f"  {line}"
+
+
+def _transcript(details: Details) -> Iterator[str]:
+    told = [entry for entry in details.entries if isinstance(entry, Outcome) and entry.transcript]
+    if not told:
+        yield f"the journal of {details.item.id} has no dialogue with an exchanger"
+        return
+    for entry in told:
+        if entry.attempt == told[-1].attempt:
+            for each in entry.transcript:
+                yield f"{_time(each.at)}  attempt {entry.attempt} at {each.exchanger} [{each.address}]"
+                yield from (f"  {line}" for line in each.lines)
 
 
 def _entry(entry: Entry, details: Details) -> str:
