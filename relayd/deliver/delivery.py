@@ -1,26 +1,21 @@
 """The delivery process: takes messages from the queue, hands their parcels to destinations, settles what comes.
 
-There is one for a spool: it holds the delivery lock. Hints make it quick, the folders are the truth. It exits
-CANNOT_BOOT with the reason when it cannot have the lock or read the spool; later trouble with the spool is told,
-met again, and ends nothing.
+There is one for a spool. Hints make it quick, the folders are the truth. It exits CANNOT_BOOT with the reason when
+it cannot read the spool; later trouble with the spool is told, met again, and ends nothing.
 """
 
 import asyncio
 import contextlib
-import logging
 import random
-import resource
-import signal
 import time
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from relayd.base import events
 from relayd.base.channel import (
     CANNOT_BOOT,
     RETIRED,
-    Channel,
     Operate,
     Operated,
     Ready,
@@ -28,79 +23,23 @@ from relayd.base.channel import (
     Reopen,
     Retire,
 )
-from relayd.base.counters import Slot
-from relayd.base.log import Log
-from relayd.base.loop import run
-from relayd.base.sections import Config
-from relayd.deliver import lock, retry
+from relayd.deliver import retry
 from relayd.deliver.accounts import Accounts, Office
 from relayd.deliver.courier import Means
 from relayd.deliver.destinations import Destinations
-from relayd.deliver.exchangers import IP
-from relayd.deliver.limits import Limits
 from relayd.deliver.mail import Mail
 from relayd.deliver.notices import Notices
 from relayd.deliver.operator import Operator
 from relayd.deliver.parcel import parcels
+from relayd.deliver.post import Post
 from relayd.deliver.routes import destination_of
 from relayd.deliver.thread import SpoolThread
 from relayd.deliver.ways import ways_of
-from relayd.spool.disk import Disk
 from relayd.spool.errors import SpoolError
-from relayd.spool.hint import Hints
 from relayd.spool.job import Job
 from relayd.spool.layout import Layout
 from relayd.spool.pause import EVERYTHING, Pause
 from relayd.spool.queue import Queue
-
-
-@dataclass(frozen=True)
-class Post:
-    """What the delivery process is handed by the master.
-
-    `endpoints` are where the listeners are reached, a wildcard as itself and as the addresses it stands for.
-    """
-
-    config: Config
-    endpoints: frozenset[tuple[IP, int]]
-    hints: Hints
-    channel: Channel
-    slot: Slot
-    log: Log
-    limits: Limits = field(default_factory=Limits)
-    disk: Disk | None = None
-
-
-def deliver(post: Post) -> int:
-    """Be the delivery process until told to retire; give the exit status."""
-    _allow_files()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-        # The master says when to end, by the channel: a signal to the whole group must not cut transactions.
-        signal.signal(number, signal.SIG_IGN)
-    layout = Layout(str(post.config.spool.directory))
-    try:
-        with lock.held(layout.delivery_lock, post.limits.lock):
-            return run(_deliver(post, layout))
-    except lock.Held as error:
-        post.channel.send(Refused(f"delivery: another relayd uses {layout.root}: {error}"))
-    except OSError as error:
-        post.channel.send(Refused(f"delivery: {error.filename or layout.root}: {error.strerror or error}"))
-    return CANNOT_BOOT
-
-
-async def _deliver(post: Post, layout: Layout) -> int:
-    loop = asyncio.get_running_loop()
-    post.log.adopt(loop.call_soon)
-    # It would write to standard error what is no event of ours.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    process = DeliveryProcess(post, layout)
-    loop.set_exception_handler(process.unexpected)
-    try:
-        return await process.run()
-    finally:
-        # The loop takes no more calls.
-        post.log.flush()
-        post.log.adopt(None)
 
 
 class DeliveryProcess:
@@ -369,13 +308,6 @@ class DeliveryProcess:
         """The event loop's exception handler."""
         error, message = context.get("exception"), str(context.get("message", "event loop"))
         self._bug(message, error if isinstance(error, BaseException) else RuntimeError(message))
-
-
-def _allow_files() -> None:
-    """Have as many descriptors as the system gives: each connection is one, and each query to a name server."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

@@ -22,8 +22,9 @@ from relayd.base.config import Config
 from relayd.base.counters import Board
 from relayd.base.log import Log
 from relayd.base.loop import factory
-from relayd.deliver import delivery
+from relayd.deliver import boot as delivery
 from relayd.deliver.limits import Limits
+from relayd.deliver.post import Post as DeliveryPost
 from relayd.master import listeners, privileges
 from relayd.master.children import Child
 from relayd.master.control import Control
@@ -128,7 +129,7 @@ def _children(
             each.close()
         slot = board.slot(count + 1)
         limits = Limits(lock=patience)
-        return delivery.deliver(delivery.Post(config, endpoints, hints, channel, slot, log, limits))
+        return delivery.deliver(DeliveryPost(config, endpoints, hints, channel, slot, log, limits))
 
     workers = [Child(f"worker {number}", work(number), board.slot(number)) for number in range(1, count + 1)]
     return workers, Child("delivery", deliver, board.slot(count + 1))

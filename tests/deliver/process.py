@@ -17,8 +17,9 @@ from relayd.base.channel import Channel, Ready, Retire, Said
 from relayd.base.config import Config, load
 from relayd.base.counters import Board, Slot
 from relayd.base.log import Log
-from relayd.deliver.delivery import DeliveryProcess, Post
+from relayd.deliver.delivery import DeliveryProcess
 from relayd.deliver.limits import Limits
+from relayd.deliver.post import Post
 from relayd.spool.disk import Disk
 from relayd.spool.envelope import Envelope, Recipient
 from relayd.spool.hint import Hints

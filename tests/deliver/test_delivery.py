@@ -20,8 +20,9 @@ from relayd.base.counters import Board
 from relayd.base.log import Log
 from relayd.base.sections import Route
 from relayd.deliver import lock
-from relayd.deliver.delivery import Post, deliver
+from relayd.deliver.boot import deliver
 from relayd.deliver.limits import Limits
+from relayd.deliver.post import Post
 from relayd.spool.disk import Disk
 from relayd.spool.hint import Hints
 from relayd.spool.layout import Layout
