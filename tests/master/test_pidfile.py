@@ -33,14 +33,18 @@ def test_a_missing_file_is_none(tmp_path: Path) -> None:
 def test_a_process_that_began_after_the_file_was_written_is_a_stranger(tmp_path: Path) -> None:
     """The pid was given again; without that difference the same process is believed."""
     path = tmp_path / "relayd.pid"
-    with subprocess.Popen([sys.executable, "-c", "input()", "relayd: master"], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "print(flush=True); input()", "relayd: master"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        # Until it runs, the kernel may not show its words yet.
+        assert process.stdout is not None
+        process.stdout.readline()
         path.write_text(f"{process.pid}\n")
         found = running(path)
         assert found is not None
         assert found.pid == process.pid
         os.utime(path, (1, 1))
         assert running(path) is None
-        process.communicate(b"\n")
+        process.communicate(b"\n", 5)
 
 
 def test_another_program_of_that_pid_is_a_stranger(tmp_path: Path) -> None:
