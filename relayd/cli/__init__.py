@@ -4,12 +4,14 @@ Exit statuses: 0 good, 1 failed, 2 usage or configuration, 3 not running. Whatev
 standard error; a traceback here is a bug.
 """
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 
 from relayd.base.mistake import ConfigError
 from relayd.cli.arguments import command_of, parse
+from relayd.cli.gentle import gently
 from relayd.cli.output import complain
 from relayd.spool.errors import SpoolError
 
@@ -21,6 +23,12 @@ _INTERRUPTED = 130
 def main(words: Sequence[str] | None = None) -> int:
     """Carry out one command; give its exit status."""
     arguments = parse(sys.argv[1:] if words is None else words)
+    if arguments.is_gentle:
+        return gently(lambda: _carry_out(arguments))
+    return _carry_out(arguments)
+
+
+def _carry_out(arguments: argparse.Namespace) -> int:
     try:
         return command_of(arguments)(arguments)
     except ConfigError as error:

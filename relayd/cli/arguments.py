@@ -83,7 +83,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _add_queue(command)
     _json(command("audit", "hold the ledger against the spool: is every accepted recipient accounted for?"))
     command("demo", "show the relay at work on this machine, in ten seconds, without network or root")
-    return top.parse_args(words, argparse.Namespace(config=None, spool=None))
+    return top.parse_args(words, argparse.Namespace(config=None, spool=None, is_gentle=False))
 
 
 def _add_queue(command: Callable[..., _Parser]) -> None:
@@ -102,6 +102,8 @@ def _add_queue(command: Callable[..., _Parser]) -> None:
     listing = chooses("list", "one line for each message in the spool")
     listing.add_argument("--by", choices=("destination",), help="sums instead of messages")
     _json(listing)
+    # It may be long, and mail goes first.
+    listing.set_defaults(is_gentle=True)
     show = command("show", "one message: envelope, what happened to it, header", commands)
     show.add_argument("id", metavar="ID")
     instead = show.add_mutually_exclusive_group()

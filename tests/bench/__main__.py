@@ -1,7 +1,8 @@
 """A small benchmark: the memory of the idle whole, and the processor time and rate of a load.
 
 Load by Postfix's smtp-source, sink by smtp-sink, the relay as it is started by an operator. Figures of one run on
-one machine; compare only what was measured in the same run.
+one machine; compare only what was measured in the same run. With the word "scale" it is the other benchmark, see
+scale.py.
 """
 
 import statistics
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from tests.bench import scale
 from tests.world.names import NameServer
 from tests.world.postfix import available, sink, source
 from tests.world.relay import Relay, relay
@@ -31,8 +33,13 @@ class Round:
     cpu_us: float
 
 
-def main() -> int:
+def main(words: list[str]) -> int:
     """Measure and print."""
+    if words not in ([], ["scale"]):
+        print("usage: bin/bench [scale]", file=sys.stderr)
+        return 2
+    if words:
+        return scale.main()
     if not available():
         print("smtp-source and smtp-sink are missing; Debian's package postfix has them", file=sys.stderr)
         return 1
@@ -87,4 +94,4 @@ def _shown(each: Round) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -2,7 +2,6 @@
 
 import argparse
 import gc
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,13 +14,10 @@ from relayd.spool.view import Item, View
 
 _COLUMNS = ("ID", "state", "age", "size", "from", "open/all", "next", "last reply")
 _SHORT = 60
-# Mail goes first: a listing takes what time is left over.
-_NICE = 19
 
 
 def run(config: Config, arguments: argparse.Namespace) -> int:
     """See the module."""
-    os.nice(_NICE)
     # All of it is kept to the end, and looking through it for what is not would take long.
     gc.disable()
     now = datetime.now(UTC)
