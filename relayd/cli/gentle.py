@@ -8,10 +8,19 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 _NICEST = "19"
 _FAILED = 1
+# After so many items it is seen how long they took beside the work on them.
+_STEP = 100
+_NOTHING_SECONDS = 0.001
+_REST = 3.0
+_LONGEST_REST_SECONDS = 0.2
+
+T = TypeVar("T")
 
 
 def gently(work: Callable[[], int]) -> int:
@@ -33,6 +42,27 @@ def gently(work: Callable[[], int]) -> int:
         os.waitpid(child, 0)
         raise
     return os.waitstatus_to_exitcode(status)
+
+
+def paced(
+    items: Iterable[T],
+    *,
+    wall: Callable[[], float] = time.monotonic,
+    cpu: Callable[[], float] = time.process_time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[T]:
+    """Hand items on; where the machine is busy, and made us wait, rest for three times as long.
+
+    The clocks are in seconds.
+    """
+    began, worked = wall(), cpu()
+    for number, item in enumerate(items, start=1):
+        yield item
+        if number % _STEP == 0:
+            waited = (wall() - began) - (cpu() - worked)
+            if waited > _NOTHING_SECONDS:
+                sleep(min(_REST * waited, _LONGEST_REST_SECONDS))
+            began, worked = wall(), cpu()
 
 
 def _give_way() -> None:

@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
-from relayd.cli.gentle import gently
+from relayd.cli.gentle import gently, paced
 
 SCRIPT = """
 import os, sys
@@ -57,3 +58,44 @@ def test_work_that_raises_has_failed() -> None:
         raise RuntimeError
 
     assert gently(work) == 1
+
+
+class Clocks:
+    """A millisecond of work for each item, in so many seconds of time."""
+
+    def __init__(self, wall_seconds_an_item: float) -> None:
+        self._wall_seconds_an_item = wall_seconds_an_item
+        self._done = 0
+        self.rested: list[float] = []
+
+    def items(self) -> Iterator[int]:
+        """A thousand of them."""
+        for number in range(1000):
+            self._done += 1
+            yield number
+
+    def wall(self) -> float:
+        """Time, with the rests."""
+        return self._done * self._wall_seconds_an_item + sum(self.rested)
+
+    def cpu(self) -> float:
+        """Work."""
+        return self._done * 0.001
+
+
+def rests(wall_seconds_an_item: float) -> list[float]:
+    """How long it rests."""
+    clocks = Clocks(wall_seconds_an_item)
+    list(paced(clocks.items(), wall=clocks.wall, cpu=clocks.cpu, sleep=clocks.rested.append))
+    return clocks.rested
+
+
+def test_on_a_machine_that_is_free_nobody_rests() -> None:
+    """Work takes the time that it takes."""
+    assert rests(0.001) == []
+
+
+def test_on_a_busy_machine_it_rests_three_times_as_long_as_it_was_made_to_wait() -> None:
+    """Bounded each time, so that a slow disk does not count for much."""
+    assert [round(each, 6) for each in rests(0.0015)] == [0.15] * 10
+    assert rests(1.0) == [0.2] * 10

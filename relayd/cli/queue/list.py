@@ -8,6 +8,7 @@ from typing import Any
 
 from relayd.base import units
 from relayd.base.config import Config
+from relayd.cli.gentle import paced
 from relayd.cli.output import as_json, clean, octets, plural, table
 from relayd.cli.queue.select import selected
 from relayd.spool.view import Item, View
@@ -21,7 +22,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     # All of it is kept to the end, and looking through it for what is not would take long.
     gc.disable()
     now = datetime.now(UTC)
-    items = selected(View(config.spool.directory), arguments, now)
+    items = paced(selected(View(config.spool.directory), arguments, now))
     if arguments.by == "destination":
         _print_sums(list(items), now, as_programs=arguments.json)
     elif arguments.json:
