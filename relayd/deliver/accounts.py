@@ -169,7 +169,8 @@ class Accounts:
         originator = self._notices.originator(account.job.envelope, failures) if failures else None
         if account.verdict is None:
             account.verdict = Verdict.TELL
-            if originator is not None:
+            # What a person is to decide about is held at once, and so told at once.
+            if originator is not None and not self._is_to_be_held(account):
                 account.verdict, until = self._digests.judge(originator, datetime.now(UTC))
                 if account.verdict is Verdict.WAIT:
                     account.following = min(until, self._following(account)) if account.waiting else until
@@ -184,8 +185,11 @@ class Accounts:
 
     def _summarise(self, originator: str) -> None:
         """One notification for all that was collected: it is queued as the first one's, the others follow it."""
-        first, *others = self._parked.pop(originator)
         self._digests.summarised(originator, datetime.now(UTC))
+        self._tell_together(self._parked.pop(originator), originator)
+
+    def _tell_together(self, accounts: Sequence[_Account], originator: str) -> None:
+        first, *others = accounts
         first.others, first.originator = others, originator
         self._begin(first, self._end(first))
 
@@ -200,6 +204,9 @@ class Accounts:
             # Somebody else has the message now: what follows is theirs.
             self._office.write(events.SpoolTrouble(id=account.job.id, reason=str(result)))
             account.is_lost = True
+            if account.others:
+                # The summary was to be queued as this one's; it is the next one's now.
+                self._tell_together(account.others, account.originator)
         elif isinstance(result, Exception):
             self._tell_trouble(account.job, result)
             account.delay = min(max(self._limits.trouble, 2 * account.delay), self._limits.trouble_most)
@@ -267,7 +274,7 @@ class Accounts:
                 # A bug must not make anybody get a second copy.
                 self._spool.record(job, outcomes)
                 raise
-            hold = account.is_in_doubt and self._config.delivery.in_doubt == "hold"
+            hold = self._is_to_be_held(account)
             notices = (*composed.notices, *late.notices)
             told_by = derived(job.id, notices[0].attempt) if account.others else ""
             self._spool.settle(Settlement(job, outcomes, following, notices, hold, told_by=told_by))
@@ -275,6 +282,9 @@ class Accounts:
 
         # What was not tried leaves no line in a journal.
         return settle if account.was_tried or job.owed or not job.open else put_back
+
+    def _is_to_be_held(self, account: _Account) -> bool:
+        return account.is_in_doubt and self._config.delivery.in_doubt == "hold"
 
     def _compose(self, account: _Account, failures: Sequence[Outcome]) -> Composed:
         if not account.others:

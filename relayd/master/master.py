@@ -70,6 +70,7 @@ class Master:
         while True:
             now = time.monotonic()
             self._start_what_is_due(now)
+            self._drop_silent_commands(now)
             if self._stop_by is not None and self._is_over(now):
                 break
             for key, _ in self._selector.select(self._pause(now)):
@@ -235,6 +236,13 @@ class Master:
             return
         self._commands[connection] = time.monotonic() + _CONTROL_SECONDS
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._obey(connection))
+
+    def _drop_silent_commands(self, now: float) -> None:
+        """One that has connected and says nothing would keep this loop awake."""
+        for connection in [each for each, until in self._commands.items() if until <= now]:
+            self._selector.unregister(connection)
+            del self._commands[connection]
+            connection.close()
 
     def _obey(self, connection: socket.socket) -> None:
         self._selector.unregister(connection)

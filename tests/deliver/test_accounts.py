@@ -593,6 +593,30 @@ def test_a_summary_that_the_disk_refuses_is_written_later_and_nothing_ends_befor
     assert [len(each.notices) for each in bureau.spool.settled] == [1, 0]
 
 
+def test_a_summary_whose_first_message_is_lost_is_the_next_ones(config: Config) -> None:
+    """Somebody took the first away meanwhile: the others are told of all the same, and end."""
+    bureau = Bureau(config, digests=PastDigests())
+    failing(bureau, "one", "two", "three", owed=(outcome(Kind.FAILED, 0),))
+    bureau.wait()
+    bureau.spool.trouble = [LeaseLost("one")]
+    bureau.run()
+    assert [(each.job.id, len(each.notices)) for each in bureau.spool.settled] == [("two", 1), ("three", 0)]
+    assert len(bureau.accounts) == 0
+
+
+def test_a_message_that_is_to_be_held_does_not_wait_for_a_summary(config: Config) -> None:
+    """It would come again for what is owed, and its doubtful recipient would get a second copy."""
+    held = replace(config, delivery=replace(config.delivery, in_doubt="hold"))
+    bureau = Bureau(held, Limits(notices=0))
+    made = job("a@example.net", "b@example.net")
+    bureau.accounts.open(made, 2)
+    report(bureau, made, Kind.FAILED, 0)
+    report(bureau, made, Kind.IN_DOUBT, 1)
+    bureau.run()
+    (settlement,) = bureau.spool.settled
+    assert (settlement.hold, settlement.owe, len(settlement.notices)) == (True, False, 1)
+
+
 class PastDigests(Digests):
     """The hour of waiting is over for everybody."""
 

@@ -208,6 +208,9 @@ def test_filters_choose_messages_and_sums_count_them() -> None:
         (line,) = [each for each in sums if each["destination"] == "example.test"]
         assert line["messages"] == 2
         assert "refused" in line["last_reply"].lower()
+        first = json.loads(said)[0]["id"]
+        assert running.command("queue", "hold", first, "--destination", "elsewhere.test").returncode == 1
+        assert done(running, "queue", "hold", first, "--destination", "example.test") == "1 message on hold\n"
         bad = running.command("queue", "list", "--older", "soon")
         assert (bad.returncode, len(bad.stderr.splitlines())) == (2, 1)
         everything = running.command("queue", "hold")

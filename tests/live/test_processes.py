@@ -247,3 +247,16 @@ def test_the_asyncio_loop_serves_as_well() -> None:
     with relay() as running:
         running.start(RELAYD_LOOP="asyncio")
         assert greeting(running.port).startswith(b"220")
+
+
+def test_a_command_that_connects_and_says_nothing_is_dropped() -> None:
+    """After ten seconds, and the master sleeps meanwhile and after."""
+    with relay() as running:
+        running.start()
+        (master, *_) = running.processes()
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.settimeout(20)
+            silent.connect(str(running.spool / "relayd.sock"))
+            assert silent.recv(1) == b""
+        assert sum(master.cpu_times()[:2]) < 2.0
+        running.stop()

@@ -20,13 +20,12 @@ def selected(view: View, arguments: argparse.Namespace, now: datetime) -> Iterat
     targets = list(getattr(arguments, "targets", ()))
     ids = {target for target in targets if is_id(target)}
     domains = {target.lower() for target in targets if not is_id(target)}
-    if arguments.destination is not None:
-        domains.add(arguments.destination.lower())
+    destination = None if arguments.destination is None else arguments.destination.lower()
     reverse_path = None if arguments.reverse_path is None else arguments.reverse_path.strip("<>").lower()
     for item in view.items(now):
-        if ids and item.id not in ids and not domains.intersection(item.domains):
+        if targets and item.id not in ids and not domains.intersection(item.domains):
             continue
-        if not ids and domains and not domains.intersection(item.domains):
+        if destination is not None and destination not in item.domains:
             continue
         if reverse_path is not None and (item.reverse_path or "").lower() != reverse_path:
             continue
