@@ -60,8 +60,12 @@ def in_words(seconds: float) -> str:
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole}s"
-    for unit, smaller, one, part in (("m", "s", 60, 1), ("h", "m", 3600, 60), ("d", "h", 86400, 3600)):
-        if whole < one * (60 if unit == "m" else 24) or unit == "d":
-            rest = whole % one // part
-            return f"{whole // one}{unit}" + (f" {rest}{smaller}" if rest else "")
-    raise AssertionError("every duration has a unit")
+    if whole < 3600:
+        return _in_two(whole // 60, "m", whole % 60, "s")
+    if whole < 86400:
+        return _in_two(whole // 3600, "h", whole % 3600 // 60, "m")
+    return _in_two(whole // 86400, "d", whole % 86400 // 3600, "h")
+
+
+def _in_two(count: int, unit: str, rest: int, smaller: str) -> str:
+    return f"{count}{unit} {rest}{smaller}" if rest else f"{count}{unit}"

@@ -17,7 +17,7 @@ _FAILED = 1
 # After so many items it is seen how long they took beside the work on them.
 _STEP = 100
 _NOTHING_SECONDS = 0.001
-_REST = 3.0
+_REST = 6.0
 _LONGEST_REST_SECONDS = 0.2
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def paced(
     cpu: Callable[[], float] = time.process_time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[T]:
-    """Hand items on; where the machine is busy, and made us wait, rest for three times as long.
+    """Hand items on; where the machine is busy, and made us wait, rest for six times as long.
 
     The clocks are in seconds.
     """

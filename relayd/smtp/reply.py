@@ -59,8 +59,7 @@ class Reply:
 
     def __str__(self) -> str:
         """One line for people."""
-        words = [str(self.code), *([self.enhanced] if self.enhanced else []), *self.lines]
-        return " ".join(word for word in words if word)
+        return " ".join(filter(None, (str(self.code), self.enhanced, *self.lines)))
 
 
 def reply(code: int, enhanced: str | None, *lines: str) -> Reply:

@@ -162,6 +162,9 @@ def standing(content: bytes, recipients: int) -> Standing:
             continue
         check_recipients(entry, recipients)
         attempts = max(attempts, entry.attempt)
+        if last is None and len(entry.recipients) == recipients:
+            # It says all there is to know of nearly every message, and a listing has many.
+            return Standing(() if entry.kind.is_final else tuple(sorted(entry.recipients)), attempts, entry)
         last = last or entry
         seen = unseen.intersection(entry.recipients)
         unseen -= seen

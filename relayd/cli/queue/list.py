@@ -97,7 +97,7 @@ def _record(item: Item, now: datetime) -> dict[str, Any]:
 
 
 def _row(item: Item, now: datetime) -> tuple[str, ...]:
-    last = item.reason or (f"{item.last.kind}: {item.last.reply}" if item.last else "")
+    last = item.reason or (f"{item.last.kind.value}: {item.last.reply}" if item.last else "")
     return (
         clean(item.id),
         item.state,
