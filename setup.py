@@ -19,6 +19,7 @@ RUNTIME = [
 ]
 TEST = [
     "pytest==9.2.0",  # runs the tests
+    "pytest-xdist==3.8.0",  # several at once: most of the live tests' time is waiting
     "hypothesis==6.170.15",  # finds inputs and orders of steps that nobody thinks of
     "ruff==0.17.6",  # one linter, in one pass
     "mypy==2.4.1",  # types, checked strictly

@@ -99,7 +99,7 @@ def test_the_first_run_installs_the_pins_and_runs(checkout: Checkout) -> None:
     status, said = checkout.run("relayd", "status", "-c", "a b")
     assert status == 0
     assert len(said) == 2
-    assert checkout.calls("pip")[0].split()[-6:] == pinned("RUNTIME")
+    assert checkout.calls("pip")[0].endswith(" ".join(pinned("RUNTIME")))
     assert checkout.calls("relayd") == ["status -c a b"]
     assert not (checkout.top / ".venv.new").exists()
     assert f"venv {checkout.venv}\n" in (checkout.venv / "pyvenv.cfg").read_text()
@@ -117,7 +117,7 @@ def test_the_test_command_adds_its_own_pins(checkout: Checkout) -> None:
     """bin/test after bin/relayd installs its packages too, once, and bin/relayd is content with that."""
     checkout.run("relayd")
     checkout.run("test", "-k", "x")
-    assert checkout.calls("pip")[1].split()[-11:] == pinned("RUNTIME", "TEST")
+    assert checkout.calls("pip")[1].endswith(" ".join(pinned("RUNTIME", "TEST")))
     assert checkout.run("test", "-k", "x") == (0, [])
     assert checkout.run("relayd") == (0, [])
     assert len(checkout.calls("pip")) == 2
