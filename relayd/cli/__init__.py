@@ -47,5 +47,8 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         # The reader (head, less) has seen enough; what the interpreter would still flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        complain(f"{error.filename or 'the relay'}: {error.strerror or error}")
+        return FAILED
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -8,18 +8,20 @@ which is told, and the step comes again later too.
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from relayd.base import events
 from relayd.base.counters import Slot
 from relayd.base.sections import Config
 from relayd.deliver import retry
+from relayd.deliver.account import Account
 from relayd.deliver.digest import Digests, Verdict
 from relayd.deliver.limits import Limits
 from relayd.deliver.notices import Composed, Notices
 from relayd.deliver.parcel import Parcel, Via, expire, in_doubt
-from relayd.deliver.telling import tell, tell_notices
+from relayd.deliver.summaries import Summaries
+from relayd.deliver.telling import Telling
 from relayd.spool.errors import LeaseLost, NoSuchMessage, SpoolError
 from relayd.spool.ids import derived
 from relayd.spool.job import Job, Settlement
@@ -46,29 +48,6 @@ class Office:
     settled: Callable[[], None]
 
 
-@dataclass(slots=True, eq=False)
-class _Account:
-    """`parcels` are still under way; `is_busy` while the spool has a step, or is given time after a failure."""
-
-    job: Job
-    parcels: int
-    was_tried: bool = False
-    unrecorded: list[Outcome] = field(default_factory=list)
-    failures: list[Outcome] = field(default_factory=list)
-    waiting: list[Outcome] = field(default_factory=list)
-    is_in_doubt: bool = False
-    due: datetime | None = None
-    following: datetime | None = None
-    # What becomes of word of its failures; in a summary, the other messages in it, or whose notification tells.
-    verdict: Verdict | None = None
-    others: list["_Account"] = field(default_factory=list)
-    originator: str = ""
-    told_by: str = ""
-    is_busy: bool = False
-    is_lost: bool = False
-    delay: float = 0.0
-
-
 class Accounts:
     """All messages in flight."""
 
@@ -85,10 +64,10 @@ class Accounts:
         self._limits = limits
         self._office = office
         self._notices = Notices(config, spool)
+        self._telling = Telling(office.write, office.counters.add)
         self._digests = digests or Digests(limits.notices)
-        # Those that wait for the summary to their originator.
-        self._parked: dict[str, list[_Account]] = {}
-        self._accounts: dict[str, _Account] = {}
+        self._summaries = Summaries(self._digests, limits.collect, office.later, self._tell_together)
+        self._accounts: dict[str, Account] = {}
         self._steps = 0
 
     def __len__(self) -> int:
@@ -101,7 +80,7 @@ class Accounts:
 
     def open(self, job: Job, parcels: int) -> None:
         """Begin: so many parcels are under way. With none, only the end is left to do."""
-        account = self._accounts[job.id] = _Account(job, parcels, is_in_doubt=job.is_cut)
+        account = self._accounts[job.id] = Account(job, parcels, is_in_doubt=job.is_cut)
         # A process before this one was killed past the final dot: an operator who wants to decide is asked.
         account.was_tried = job.is_cut and not parcels
         self._step(account)
@@ -111,31 +90,31 @@ class Accounts:
         account = self._account_of(parcel)
         if account is None:
             return
-        if retry.is_expired(parcel.job.envelope.arrived, self._config.delivery.lifetime, datetime.now(UTC)):
-            outcomes = expire(outcomes)
-        account.parcels -= 1
-        account.was_tried |= bool(outcomes)
-        account.is_in_doubt |= any(outcome.kind is Kind.IN_DOUBT for outcome in outcomes)
-        account.unrecorded += outcomes
-        account.waiting += [outcome for outcome in outcomes if not outcome.kind.is_final]
-        account.failures += [outcome for outcome in outcomes if outcome.kind.is_failure]
+        outcomes = self._judged(parcel.job, outcomes)
+        account.note(outcomes)
         self._step(account)
         try:
             for outcome in outcomes:
-                tell(parcel.job, outcome, via, self._office.write, self._office.counters)
+                self._telling.outcome(parcel.job, outcome, via)
         except Exception as error:
             # Whoever reports has other parcels to report.
             self._office.bug(f"telling of {parcel.job.id}", error)
+
+    def _judged(self, job: Job, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+        """Beyond its lifetime what waits is given up, but for what a person is to decide about."""
+        if not retry.is_expired(job.envelope.arrived, self._config.delivery.lifetime, datetime.now(UTC)):
+            return outcomes
+        held = [outcome for outcome in outcomes if outcome.kind is Kind.IN_DOUBT and self._holds_doubts]
+        return (*expire(outcome for outcome in outcomes if outcome not in held), *held)
 
     def postpone(self, parcel: Parcel, due: datetime) -> None:
         """One parcel was not tried, since its destination rests until an instant."""
         account = self._account_of(parcel)
         if account is not None:
-            account.parcels -= 1
-            account.due = due
+            account.note_rest(due)
             self._step(account)
 
-    def _account_of(self, parcel: Parcel) -> _Account | None:
+    def _account_of(self, parcel: Parcel) -> Account | None:
         account = self._accounts.get(parcel.job.id)
         if account is None:
             self._office.bug("report", LookupError(f"{parcel.job.id} is not in flight"))
@@ -151,7 +130,7 @@ class Accounts:
 
     # Steps at the spool.
 
-    def _step(self, account: _Account) -> None:
+    def _step(self, account: Account) -> None:
         """Have the next thing done that there is to do."""
         if account.is_busy:
             return
@@ -163,42 +142,42 @@ class Accounts:
         elif account.unrecorded:
             self._begin(account, self._record(account))
 
-    def _finish(self, account: _Account) -> None:
+    def _finish(self, account: Account) -> None:
         """The last step, at once or, where its originator gets too many notifications, after a while."""
-        failures = (*account.job.owed, *account.failures)
+        failures = account.owed
         originator = self._notices.originator(account.job.envelope, failures) if failures else None
         if account.verdict is None:
-            account.verdict = Verdict.TELL
-            # What a person is to decide about is held at once, and so told at once.
-            if originator is not None and not self._is_to_be_held(account):
-                account.verdict, until = self._digests.judge(originator, datetime.now(UTC))
-                if account.verdict is Verdict.WAIT:
-                    account.following = min(until, self._following(account)) if account.waiting else until
+            self._judge(account, originator)
         if account.verdict is Verdict.SUMMARISE and originator is not None:
+            if account.unrecorded:
+                # Collecting takes a while; if the process ends meanwhile, who has the mail must not get it again.
+                self._begin(account, self._record(account))
+                return
             account.verdict = Verdict.TELL
-            parked = self._parked.setdefault(originator, [])
-            parked.append(account)
-            if len(parked) == 1:
-                self._office.later(self._limits.collect, lambda: self._summarise(originator))
+            self._summaries.add(account, originator)
             return
         self._begin(account, self._end(account))
 
-    def _summarise(self, originator: str) -> None:
-        """One notification for all that was collected: it is queued as the first one's, the others follow it."""
-        self._digests.summarised(originator, datetime.now(UTC))
-        self._tell_together(self._parked.pop(originator), originator)
+    def _judge(self, account: Account, originator: str | None) -> None:
+        account.verdict = Verdict.TELL
+        # What a person is to decide about is held at once, and so told at once.
+        if originator is not None and not self._is_to_be_held(account):
+            account.verdict, until = self._digests.judge(originator, datetime.now(UTC))
+            if account.verdict is Verdict.WAIT:
+                account.following = min(until, self._following(account)) if account.is_open else until
 
-    def _tell_together(self, accounts: Sequence[_Account], originator: str) -> None:
+    def _tell_together(self, accounts: Sequence[Account], originator: str) -> None:
+        """One notification for all of them: it is queued as the first one's, the others follow it."""
         first, *others = accounts
         first.others, first.originator = others, originator
         self._begin(first, self._end(first))
 
-    def _begin(self, account: _Account, work: Callable[[], object]) -> None:
+    def _begin(self, account: Account, work: Callable[[], object]) -> None:
         account.is_busy = True
         self._steps += 1
         self._office.in_spool(work, lambda result: self._done(account, result))
 
-    def _done(self, account: _Account, result: object) -> None:
+    def _done(self, account: Account, result: object) -> None:
         self._steps -= 1
         if isinstance(result, LeaseLost | NoSuchMessage):
             # Somebody else has the message now: what follows is theirs.
@@ -231,11 +210,11 @@ class Accounts:
         else:
             self._office.bug(f"settling of {job.id}", error)
 
-    def _try_again(self, account: _Account) -> None:
+    def _try_again(self, account: Account) -> None:
         account.is_busy = False
         self._step(account)
 
-    def _record(self, account: _Account) -> Callable[[], object]:
+    def _record(self, account: Account) -> Callable[[], object]:
         job, outcomes = account.job, tuple(account.unrecorded)
 
         def record() -> object:
@@ -244,14 +223,12 @@ class Accounts:
 
         return record
 
-    def _end(self, account: _Account) -> Callable[[], object]:
+    def _end(self, account: Account) -> Callable[[], object]:
         """The last step: notifications for all that failed in this attempt, and for what is owed from before."""
         job = account.job
         if account.following is None:
             account.following = self._following(account)
         following, outcomes = account.following, tuple(account.unrecorded)
-        failures = (*job.owed, *account.failures)
-
         owe = account.verdict is Verdict.WAIT
         until = job.envelope.arrived + timedelta(seconds=self._config.delivery.lifetime)
         waiting = self._late(account)
@@ -268,7 +245,7 @@ class Accounts:
                 self._spool.settle(Settlement(job, outcomes, following, told_by=account.told_by))
                 return Composed()
             try:
-                composed = self._compose(account, failures)
+                composed = self._compose(account)
                 late = self._notices.warn(job, waiting, until)
             except Exception:
                 # A bug must not make anybody get a second copy.
@@ -283,39 +260,43 @@ class Accounts:
         # What was not tried leaves no line in a journal.
         return settle if account.was_tried or job.owed or not job.open else put_back
 
-    def _is_to_be_held(self, account: _Account) -> bool:
-        return account.is_in_doubt and self._config.delivery.in_doubt == "hold"
+    @property
+    def _holds_doubts(self) -> bool:
+        return self._config.delivery.in_doubt == "hold"
 
-    def _compose(self, account: _Account, failures: Sequence[Outcome]) -> Composed:
+    def _is_to_be_held(self, account: Account) -> bool:
+        return account.is_in_doubt and self._holds_doubts
+
+    def _compose(self, account: Account) -> Composed:
         if not account.others:
-            return self._notices.compose(account.job, failures)
-        owed = [(each.job, (*each.job.owed, *each.failures)) for each in (account, *account.others)]
+            return self._notices.compose(account.job, account.owed)
+        owed = [(each.job, each.owed) for each in (account, *account.others)]
         return Composed((self._notices.summarise(owed, account.originator),))
 
-    def _late(self, account: _Account) -> tuple[Outcome, ...]:
+    def _late(self, account: Account) -> tuple[Outcome, ...]:
         """What of this attempt the sender is to be told of as a delay: once, when the message is old enough."""
         job, after = account.job, self._config.delivery.delay_warning
         if after is None or job.is_warned or not retry.is_expired(job.envelope.arrived, after, datetime.now(UTC)):
             return ()
         return tuple(account.waiting)
 
-    def _following(self, account: _Account) -> datetime:
+    def _following(self, account: Account) -> datetime:
         now, dice = datetime.now(UTC), self._office.dice
-        if account.was_tried:
+        if account.waiting:
             return retry.next_attempt(self._config.delivery.retry, account.job.attempt, now, dice)
         if account.due is not None:
             # Not all at the same instant.
             return account.due + timedelta(seconds=self._limits.spread * dice.random())
         return now + timedelta(seconds=self._limits.untried * dice.uniform(1, 2))
 
-    def _close(self, account: _Account) -> None:
+    def _close(self, account: Account) -> None:
         del self._accounts[account.job.id]
         self._office.settled()
 
-    def _tell_end(self, account: _Account, composed: Composed) -> None:
+    def _tell_end(self, account: Account, composed: Composed) -> None:
         for error in composed.errors:
             self._tell_trouble(account.job, error)
-        tell_notices(account.job, composed, self._office.write, self._office.counters)
+        self._telling.notices(account.job, composed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ connection finds out whether an exchanger answers. The clock and the randomness 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relayd.deliver.parcel import Via
-from relayd.deliver.retry import next_attempt
+from relayd.deliver.retry import longest, next_attempt
 from relayd.smtp.reply import Reply
 
 _MOST_DESTINATIONS = 10_000
@@ -31,13 +31,17 @@ class Backoffs:
 
     def __init__(self, intervals: Sequence[float], dice: random.Random) -> None:
         self._intervals = intervals
+        self._longest = timedelta(seconds=longest(intervals))
         self._dice = dice
         self._closed: dict[str, Closed] = {}
 
     def of(self, destination: str, now: datetime) -> Closed | None:
         """The back-off that the destination is in, or None when it may be tried."""
         closed = self._closed.get(destination)
-        return closed if closed is not None and now < closed.until else None
+        if closed is None:
+            return None
+        # What seems to last longer than any back-off is one that a clock which was set back has left behind.
+        return closed if timedelta(0) < closed.until - now <= self._longest else None
 
     def failed(self, destination: str, answer: Reply, via: Via, now: datetime) -> Closed:
         """It could not be reached; a failure while it rests changes nothing."""

@@ -10,7 +10,6 @@ import random
 import time
 import traceback
 from collections.abc import Iterable
-from dataclasses import replace
 
 from relayd.base import events
 from relayd.base.channel import (
@@ -27,12 +26,13 @@ from relayd.deliver import retry
 from relayd.deliver.accounts import Accounts, Office
 from relayd.deliver.courier import Means
 from relayd.deliver.destinations import Destinations
+from relayd.deliver.digest import Digests
+from relayd.deliver.dispatch import Dispatch
 from relayd.deliver.mail import Mail
 from relayd.deliver.notices import Notices
 from relayd.deliver.operator import Operator
-from relayd.deliver.parcel import parcels
 from relayd.deliver.post import Post
-from relayd.deliver.routes import destination_of
+from relayd.deliver.telling import Telling
 from relayd.deliver.thread import SpoolThread
 from relayd.deliver.ways import ways_of
 from relayd.spool.errors import SpoolError
@@ -79,7 +79,15 @@ class DeliveryProcess:
                 bug=self._bug,
             )
         )
-        self._operator = Operator(self._queue, Notices(post.config, self._queue), self._write_from_spool)
+        self._dispatch = Dispatch(
+            post.config, self._accounts.open, self._destinations.__getitem__, post.log.write, self._bug
+        )
+        self._operator = Operator(
+            self._queue,
+            Notices(post.config, self._queue),
+            Telling(self._write_from_spool, self._count_from_spool),
+            Digests(post.limits.notices),
+        )
         self._pause = Pause(layout, post.disk)
         self._paused: frozenset[str] = frozenset()
         self._heard: list[str] = []
@@ -97,7 +105,7 @@ class DeliveryProcess:
             found = await self._thread.ask(self._queue.recover)
         except Exception as error:
             self._trouble("recovery", error)
-            self._post.channel.send(Refused(f"delivery: spool: {error or type(error).__name__}"))
+            self._post.channel.send(Refused(f"delivery: spool: {str(error) or type(error).__name__}"))
             return CANNOT_BOOT
         self._post.log.write(
             events.RecoveryDone(
@@ -162,7 +170,7 @@ class DeliveryProcess:
         self._polled_new = now if poll_new else self._polled_new
         self._polled_cur = now if poll_cur else self._polled_cur
         for job in jobs:
-            self._start(job)
+            self._dispatch.start(job, self._paused)
         self._post.slot.set("in_flight", len(self._accounts))
         if limit > 0 and len(jobs) == limit:
             return
@@ -185,34 +193,6 @@ class DeliveryProcess:
         if EVERYTHING in self._paused:
             return [], None
         return self._queue.take(limit, time.time()), self._queue.next_due()
-
-    def _start(self, job: Job) -> None:
-        if job.is_cut and self._config.delivery.in_doubt == "hold":
-            self._post.log.write(events.QueueHeld(id=job.id, reason="it may have arrived when relayd was killed"))
-            self._accounts.open(job, 0)
-            return
-        try:
-            portions = [
-                (self._destinations[parcel.destination], parcel)
-                for parcel in parcels(self._unpaused(job), self._destination_of)
-            ]
-        except Exception as error:
-            # Only this message is concerned; it comes again after a while.
-            self._bug(f"message {job.id}", error)
-            portions = []
-        self._accounts.open(job, len(portions))
-        for destination, parcel in portions:
-            destination.add(parcel)
-
-    def _destination_of(self, domain: str) -> str:
-        return destination_of(self._config.routes, domain)
-
-    def _unpaused(self, job: Job) -> Job:
-        """The job without the recipients that an operator does not want delivered now."""
-        if not self._paused:
-            return job
-        recipients = job.envelope.recipients
-        return replace(job, open=tuple(i for i in job.open if recipients[i].domain not in self._paused))
 
     def _settled(self) -> None:
         if self._was_full:
@@ -291,6 +271,11 @@ class DeliveryProcess:
         with contextlib.suppress(RuntimeError):
             # The loop may have ended before a disk that hangs.
             self._loop.call_soon_threadsafe(self._post.log.write, event)
+
+    def _count_from_spool(self, name: str, count: int) -> None:
+        """The counters are the loop's too: two threads would lose some."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._post.slot.add, name, count)
 
     # What should not be.
 

@@ -37,6 +37,9 @@ class Digests:
     def judge(self, originator: str, now: datetime) -> tuple[Verdict, datetime]:
         """The verdict on one more failure, and until when it waits where it waits."""
         hour = self._hour(originator, now)
+        if hour.summary is not None and hour.summary - now > _HOUR:
+            # The clock was set back: what is owed waits for an hour all the same.
+            hour.summary = now + _HOUR
         if hour.summary is None:
             if len(hour.told) < self._limit:
                 hour.told.append(now)
@@ -53,7 +56,7 @@ class Digests:
     def _hour(self, originator: str, now: datetime) -> _Hour:
         hour = self._hours.pop(originator, None) or _Hour()
         self._hours[originator] = hour
-        while hour.told and now - hour.told[0] >= _HOUR:
+        while hour.told and not timedelta(0) <= now - hour.told[0] < _HOUR:
             hour.told.popleft()
         if len(self._hours) > _MOST_ORIGINATORS:
             del self._hours[next(iter(self._hours))]

@@ -1,16 +1,15 @@
 """Telling: what the log and the counters are told of outcomes and notifications. Refuses to decide anything."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from relayd.base import events
-from relayd.base.counters import Slot
 from relayd.deliver.notices import Composed
 from relayd.deliver.parcel import Via, addresses
 from relayd.spool.ids import derived
 from relayd.spool.job import Job
 from relayd.spool.outcome import Kind, Outcome
-
-Write = Callable[[events.Event], None]
 
 _COUNTERS = {
     Kind.DELIVERED: "delivered",
@@ -20,7 +19,7 @@ _COUNTERS = {
     Kind.IN_DOUBT: "in_doubt",
 }
 
-_EVENTS: dict[Kind, type[events.DeliveryDeferred | events.DeliveryFailed | events.DeliveryInDoubt]] = {
+_EVENTS: dict[Kind, Callable[..., events.Event]] = {
     Kind.DEFERRED: events.DeliveryDeferred,
     Kind.FAILED: events.DeliveryFailed,
     Kind.EXPIRED: events.DeliveryFailed,
@@ -28,47 +27,46 @@ _EVENTS: dict[Kind, type[events.DeliveryDeferred | events.DeliveryFailed | event
 }
 
 
-def tell(job: Job, outcome: Outcome, via: Via, write: Write, counters: Slot) -> None:
-    """One outcome of an attempt."""
-    counters.add(_COUNTERS[outcome.kind], len(outcome.recipients))
-    recipients = addresses(job.envelope, outcome.recipients)
-    greeting_ms = None if outcome.greeting_s is None else outcome.greeting_s * 1000
-    if outcome.kind is Kind.DELIVERED:
-        write(
-            events.DeliveryDelivered(
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """`write` takes events; `count` takes the name of a counter and by how much it grows."""
+
+    write: Callable[[events.Event], None]
+    count: Callable[[str, int], None]
+
+    def outcome(self, job: Job, outcome: Outcome, via: Via) -> None:
+        """One outcome of an attempt."""
+        self.count(_COUNTERS[outcome.kind], len(outcome.recipients))
+        if outcome.kind is Kind.DELIVERED:
+            age_s = (outcome.at - job.envelope.arrived).total_seconds()
+            event: Callable[..., events.Event] = partial(events.DeliveryDelivered, age_s=age_s)
+        else:
+            event = _EVENTS[outcome.kind]
+        self.write(
+            event(
                 id=job.id,
-                recipients=recipients,
+                recipients=addresses(job.envelope, outcome.recipients),
                 attempt=outcome.attempt,
                 reply=str(outcome.reply),
                 exchanger=outcome.exchanger,
                 address=outcome.address,
-                greeting_ms=greeting_ms,
+                greeting_ms=None if outcome.greeting_s is None else outcome.greeting_s * 1000,
                 chosen=via.chosen,
-                age_s=(outcome.at - job.envelope.arrived).total_seconds(),
             )
         )
-        return
-    write(
-        _EVENTS[outcome.kind](
-            id=job.id,
-            recipients=recipients,
-            attempt=outcome.attempt,
-            reply=str(outcome.reply),
-            exchanger=outcome.exchanger,
-            address=outcome.address,
-            greeting_ms=greeting_ms,
-            chosen=via.chosen,
-        )
-    )
 
+    def removed(self, job: Job, reason: str) -> None:
+        """A message that goes without being delivered to those who are open still."""
+        self.count("removed", len(job.open))
+        self.write(events.MessageRemoved(id=job.id, reason=reason))
 
-def tell_notices(job: Job, composed: Composed, write: Write, counters: Slot) -> None:
-    """What was queued to tell of failures, and what nobody is told of."""
-    for notice in composed.notices:
-        counters.add("notifications")
-        told = addresses(notice.envelope, (0,))
-        write(events.DsnQueued(id=derived(job.id, notice.attempt), about=job.id, recipient=told))
-    for failure in composed.untold:
-        counters.add("undeliverable", len(failure.recipients))
-        recipients = addresses(job.envelope, failure.recipients)
-        write(events.DsnOmitted(about=job.id, recipients=recipients, reply=str(failure.reply)))
+    def notices(self, job: Job, composed: Composed) -> None:
+        """What was queued to tell of failures, and what nobody is told of."""
+        for notice in composed.notices:
+            self.count("notifications", 1)
+            told = addresses(notice.envelope, (0,))
+            self.write(events.DsnQueued(id=derived(job.id, notice.attempt), about=job.id, recipient=told))
+        for failure in composed.untold:
+            self.count("undeliverable", len(failure.recipients))
+            recipients = addresses(job.envelope, failure.recipients)
+            self.write(events.DsnOmitted(about=job.id, recipients=recipients, reply=str(failure.reply)))

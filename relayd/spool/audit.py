@@ -100,7 +100,7 @@ class Books:
                     # One that could not be written whole is passed over.
                     try:
                         yield _line.decode(line)
-                    except (msgspec.MsgspecError, UnicodeDecodeError):
+                    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                         continue
             self._offsets[day] = offset - len(rest)
         finally:

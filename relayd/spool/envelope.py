@@ -77,5 +77,5 @@ def unpack(head: bytes) -> Envelope:
     """Read the head of a message file; raise NotSound."""
     try:
         return _decoder.decode(head[len(_FIRST_LINE) :])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise NotSound(f"its envelope cannot be read: {error}") from None

@@ -188,7 +188,7 @@ def parse_line(line: bytes, number: int) -> Entry:
             marked: Notified | Scheduled = _marked.decode(line)
             return marked
         entry = _outcome.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise NotSound(f"line {number} of its journal cannot be read: {error}") from None
     if not _is_sound(entry.reply):
         raise NotSound(f"line {number} of its journal cannot be read: its reply is none")
@@ -199,7 +199,7 @@ def _parsed(line: bytes) -> Outcome | None:
     """The outcome that nearly every line is, or None when it is something else."""
     try:
         entry = _outcome.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return entry if _is_sound(entry.reply) else None
 

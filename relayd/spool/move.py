@@ -1,18 +1,29 @@
-"""A move: what `mv` does to a message, durably, whoever else works in the spool. Raises OSError."""
+"""A move: what `mv` does to messages, durably, whoever else works in the spool. Raises OSError."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from relayd.spool.disk import Disk
 from relayd.spool.layout import Layout
 
 
-def move(layout: Layout, disk: Disk, name: str, sources: Sequence[str], target: str) -> bool:
-    """Move a file from one of these folders, wherever it is by now; False when it is in none of them."""
-    for source in sources:
-        with contextlib.suppress(FileNotFoundError):
-            disk.rename(layout.message(source, name), layout.message(target, name))
-            disk.sync_folder(layout.folder(target))
-            disk.sync_folder(layout.folder(source))
-            return True
-    return False
+def move(layout: Layout, disk: Disk, names: Iterable[str], sources: Sequence[str], target: str) -> int:
+    """Move files from these folders, wherever each is by now; how many were in one of them.
+
+    The folders are synced once for all, at the end, also where that comes early.
+    """
+    moved = 0
+    left: set[str] = set()
+    try:
+        for name in names:
+            for source in sources:
+                with contextlib.suppress(FileNotFoundError):
+                    disk.rename(layout.message(source, name), layout.message(target, name))
+                    left.add(source)
+                    moved += 1
+                    break
+    finally:
+        if left:
+            for folder in (target, *sorted(left)):
+                disk.sync_folder(layout.folder(folder))
+    return moved

@@ -93,8 +93,8 @@ Entry = Outcome | Notified | Scheduled
 class State(msgspec.Struct, frozen=True):
     """What a journal says of a message: who is still open, what was last said, which failures are untold.
 
-    It is warned when its sender was told of the delay, and cut when an attempt began its final dot and nothing
-    after it was written down: the process was killed.
+    It is warned when its sender was told of the delay, and cut when an attempt began the final dot for some who
+    are open, and neither what came of it nor its end was written down: the process was killed.
     """
 
     open: tuple[int, ...]
@@ -120,13 +120,16 @@ def fold(recipients: int, entries: Iterable[Entry]) -> State:
     told: set[int] = set()
     attempts = 0
     following: datetime | None = None
-    latest: Entry | None = None
+    cut: set[int] = set()
     for entry in entries:
-        latest = entry
         if isinstance(entry, Outcome):
             check_recipients(entry, recipients)
             attempts = max(attempts, entry.attempt)
             last.update(dict.fromkeys(entry.recipients, entry))
+            if entry.kind is Kind.IN_DOUBT:
+                cut.update(entry.recipients)
+            else:
+                cut.difference_update(entry.recipients)
             if entry.kind.is_final:
                 done.update(entry.recipients)
             if entry.kind.is_failure:
@@ -135,7 +138,8 @@ def fold(recipients: int, entries: Iterable[Entry]) -> State:
             told.add(entry.attempt)
         else:
             following = entry.next
+            cut.clear()
     still_open = tuple(index for index in range(recipients) if index not in done)
     owed = tuple(failure for failure in failures if failure.attempt not in told)
-    is_cut = isinstance(latest, Outcome) and latest.kind is Kind.IN_DOUBT
+    is_cut = not cut.isdisjoint(still_open)
     return State(still_open, attempts, last, owed, following, is_cut, DELAY in told)

@@ -34,8 +34,11 @@ class Pause:
         """What is paused now."""
         try:
             status = self._disk.lstat(self._path)
-        except OSError:
+        except FileNotFoundError:
             self._seen, self._paused = None, frozenset()
+            return self._paused
+        except OSError:
+            self._seen, self._paused = None, frozenset({EVERYTHING})
             return self._paused
         seen = (status.st_mtime_ns, status.st_ino)
         if seen != self._seen:
@@ -59,7 +62,7 @@ class Pause:
                 self._disk.close(fd)
         except FileNotFoundError:
             return frozenset()
-        except (NotSound, OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        except (NotSound, OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return frozenset({EVERYTHING})
 
     def _write(self, paused: frozenset[str]) -> None:

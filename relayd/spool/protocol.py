@@ -12,7 +12,7 @@ from typing import Literal, Protocol, TypeVar
 
 from relayd.spool.envelope import Envelope
 from relayd.spool.errors import SpoolError
-from relayd.spool.job import Job, Recovery, Settlement
+from relayd.spool.job import Job, Notice, Recovery, Settlement
 from relayd.spool.outcome import Outcome
 
 
@@ -122,8 +122,11 @@ class Delivering(Protocol):
         When it fails, the same call again goes on where it stopped.
         """
 
-    def remove(self, job: Job) -> None:
-        """End a message that is not to be delivered; the ledger says that its open recipients were removed."""
+    def remove(self, job: Job, notices: tuple[Notice, ...] = ()) -> None:
+        """End a message that is not to be delivered; the ledger says that its open recipients were removed.
+
+        `notices` tell of the failures that the job owes; where there are none, nobody is to be told of these.
+        """
 
     def put_back(self, job: Job, due: datetime | None = None) -> None:
         """Give a claim up without an outcome: the message is due as before, or at `due`."""

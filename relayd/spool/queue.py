@@ -10,7 +10,6 @@ refuses now is tried again later.
 
 import contextlib
 import errno
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -18,15 +17,15 @@ from typing import Literal
 from relayd.base import events
 from relayd.spool.aside import Aside
 from relayd.spool.claim import Claim
+from relayd.spool.claiming import OPENING, Claiming
+from relayd.spool.claims import Claims
 from relayd.spool.disk import Disk
-from relayd.spool.errors import LeaseLost, NoSuchMessage, NotSound, SpoolFull, from_os
-from relayd.spool.ids import arrival
-from relayd.spool.job import Job, Recovery, Settlement
-from relayd.spool.journal import Journal
+from relayd.spool.errors import SpoolFull, from_os
+from relayd.spool.job import Job, Notice, Recovery, Settlement
 from relayd.spool.layout import STATES, Layout, name_of, parse_name
 from relayd.spool.ledger import Fate, Ledger, Line
-from relayd.spool.message import mail_data, open_message
-from relayd.spool.outcome import Outcome, fold
+from relayd.spool.message import mail_data
+from relayd.spool.outcome import Outcome
 from relayd.spool.recovery import Sweep, end_orphans, held, sync_folders
 from relayd.spool.reserve import Reserve
 from relayd.spool.schedule import NOW, Place, Schedule
@@ -35,26 +34,11 @@ from relayd.spool.tidy import Tidying
 from relayd.spool.troubles import Troubles
 from relayd.spool.watch import Watch
 
-# What is read of a message when it is claimed: small ones whole, of large ones the head.
-_FIRST_READ = 65_536
-# Mail data kept in memory between claim and sending, for all jobs together.
-_CACHE = 32 << 20
-
 # Errors that are about this process or this host rather than about the file; all taking waits for so long.
 _OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _STALL_SECONDS = 1.0
 # A message that the disk does not give is asked for again after so long.
 _TRY_AGAIN_SECONDS = 60.0
-# A file whose mtime is further ahead than this was touched since it was scheduled.
-_SLACK_SECONDS = 1.0
-# What a process wrote so shortly before this one began may not be on the medium yet, if it was killed.
-_DOUBTFUL_SECONDS = 300.0
-
-_OPENING = "open messages"
-# What is in new/ and came longer ago was moved there by a person, who wants it tried now.
-_FRESH_SECONDS = 60.0
-# Where an operator's claim looks, the likeliest place first; what is in failed/ is no message of ours.
-_CLAIMED_FROM = ("hold", "cur", "new")
 
 
 class Queue:
@@ -76,11 +60,8 @@ class Queue:
         self._report = report
         self._disk = disk = disk or Disk()
         self._now = now
-        self._began = now().timestamp()
-        self._claims: dict[str, Claim] = {}
+        self._claims = Claims()
         self._reserved: set[str] = set()
-        self._cached = 0
-        self._token = 0
         self._stalled_until = 0.0
         self._troubles = Troubles(report)
         self._ledger = Ledger(layout, disk)
@@ -90,6 +71,9 @@ class Queue:
         self._schedule = Schedule()
         self._watch = Watch(layout, disk, self._schedule, self._claims, self._aside, self._troubles, longest, now)
         self._sweep = Sweep(layout, disk, self._ledger, self._aside, self._troubles, self._tidying.moved)
+        self._claiming = Claiming(
+            layout, disk, self._claims, self._watch, self._sweep, self._aside, self._troubles, report, now
+        )
         self._settling = Settling(layout, disk, self._ledger, self._reserve, self._tidying, self._troubles, now)
 
     # Finding work.
@@ -169,11 +153,11 @@ class Queue:
         self._stalled_until = 0.0
         while len(jobs) < limit and (place := self._schedule.pop(now)) is not None:
             try:
-                job = self._claim(place, now)
+                job = self._claiming.claim(place, now)
             except OSError as error:
                 reason = error.strerror or str(error)
                 if error.errno in _OUR_OWN:
-                    self._troubles.met(_OPENING, reason)
+                    self._troubles.met(OPENING, reason)
                     self._schedule.put(place)
                     self._stalled_until = now + _STALL_SECONDS
                     break
@@ -193,10 +177,10 @@ class Queue:
             return None
         place = self._schedule.get(message_id)
         if place is None or not self._disk.exists(self._path(place)):
-            place = self._find(message_id)
+            place = self._claiming.find(message_id)
         self._schedule.forget(message_id)
         try:
-            return self._claim(place, math.inf)
+            return self._claiming.claim(place)
         except OSError:
             if place.state != "hold":
                 self._schedule.put(place)
@@ -204,71 +188,6 @@ class Queue:
 
     def _path(self, place: Place) -> str:
         return self._layout.message(place.state, name_of(place.id, place.size))
-
-    def _find(self, message_id: str) -> Place:
-        for state in _CLAIMED_FROM:
-            for name in self._disk.names(self._layout.folder(state)):
-                parsed = parse_name(name)
-                if parsed is not None and parsed[0] == message_id:
-                    return Place(NOW, *parsed, state)
-        raise NoSuchMessage(f"no message in the queue has the ID {message_id}")
-
-    def _claim(self, place: Place, now: float) -> Job | None:
-        """The job of a place, or None when there is nothing to do there (now); raise OSError."""
-        name = name_of(place.id, place.size)
-        path = self._layout.message(place.state, name)
-        journal = Journal(self._disk, self._layout, place.id)
-        try:
-            self._sweep.finish(place.id, self._now())
-            message = open_message(self._disk, path, place.size, _FIRST_READ)
-            if place.state == "cur" and message.mtime > now + _SLACK_SECONDS:
-                self._schedule.put(place._replace(due=self._watch.due(path, message.mtime)))
-                return None
-            if not self._watch.is_first(place):
-                return None
-            held_so_far = fold(len(message.envelope.recipients), journal.read(self._is_doubtful))
-        except FileNotFoundError:
-            # Moved by hand since it was seen; a scan finds it where it is.
-            return None
-        except NotSound as error:
-            self._aside.put(place.state, name, str(error))
-            return None
-        self._troubles.over(_OPENING)
-        self._troubles.over(f"open {place.id}")
-        if message.links > 1:
-            self._report(events.MessageLinked(id=place.id, state=place.state, links=message.links))
-        content = message.mail_data if self._cached < _CACHE else None
-        self._cached += len(content or b"")
-        self._token += 1
-        self._claims[place.id] = Claim(
-            id=place.id,
-            token=self._token,
-            state=place.state,
-            size=place.size,
-            due=place.due,
-            offset=message.offset,
-            mail_data=content,
-            journal=journal,
-            open=set(held_so_far.open),
-            owed=held_so_far.owed,
-            unentered=list(held_so_far.owed),
-        )
-        return Job(
-            id=place.id,
-            token=self._token,
-            envelope=message.envelope,
-            open=held_so_far.open,
-            attempt=held_so_far.attempts + 1,
-            size=place.size - message.offset,
-            owed=held_so_far.owed,
-            is_cut=held_so_far.is_cut,
-            is_warned=held_so_far.is_warned,
-            is_urgent=place.state == "new"
-            and (held_so_far.attempts > 0 or now - arrival(place.id) > _FRESH_SECONDS),
-        )
-
-    def _is_doubtful(self, mtime: float) -> bool:
-        return self._began - _DOUBTFUL_SECONDS <= mtime <= self._began + _SLACK_SECONDS
 
     # Mail data.
 
@@ -279,7 +198,7 @@ class Queue:
 
     def read(self, job: Job) -> Iterator[bytes]:
         """The mail data in portions, from any thread; may block. NoSuchMessage when the file was taken away."""
-        claim = self._live(job)
+        claim = self._claims.of(job)
         if claim.mail_data is not None:
             yield claim.mail_data
         else:
@@ -300,21 +219,20 @@ class Queue:
 
     def record(self, job: Job, outcomes: Sequence[Outcome]) -> None:
         """Make outcomes durable while other recipients of the job are still being tried."""
-        claim = self._live(job)
+        claim = self._claims.of(job)
         claim.take(outcomes)
         self._settling.record(claim)
 
     def settle(self, settlement: Settlement) -> bool:
         """End the attempt: outcomes, notices, then the end or the next date. True when the message is done."""
-        claim = self._live(settlement.job)
+        claim = self._claims.of(settlement.job)
         claim.take(settlement.outcomes)
         self._settling.record_attempt(claim, settlement.job.attempt, settlement.next)
         if settlement.owe:
             self._settling.record(claim)
             self._release(claim, settlement.next.timestamp())
             return False
-        for message_id, size in self._settling.notify(claim, settlement.notices, settlement.told_by):
-            self._watch.note("new", name_of(message_id, size), is_fresh=True)
+        self._notify(claim, settlement.notices, settlement.told_by)
         if claim.open and settlement.hold:
             self._settling.hold(claim)
             self._forget(claim)
@@ -326,9 +244,13 @@ class Queue:
         self._forget(claim)
         return True
 
-    def remove(self, job: Job) -> None:
-        """End a message that is not to be delivered; the ledger says that its open recipients were removed."""
-        claim = self._live(job)
+    def remove(self, job: Job, notices: tuple[Notice, ...] = ()) -> None:
+        """End a message that is not to be delivered; the ledger says that its open recipients were removed.
+
+        `notices` tell of the failures that the job owes: with the message their journal goes.
+        """
+        claim = self._claims.of(job)
+        self._notify(claim, notices)
         if claim.open:
             line = Line(self._now(), Fate.REMOVED, claim.id, tuple(sorted(claim.open)))
             try:
@@ -342,10 +264,12 @@ class Queue:
 
     def put_back(self, job: Job, due: datetime | None = None) -> None:
         """Give a claim up without an outcome or a journal line: the message is due as before, or at `due`."""
-        claim = self._live(job)
+        claim = self._claims.of(job)
         if due is not None:
             self._release(claim, due.timestamp())
             return
+        for attempt in claim.prepared.keys() - claim.visible:
+            self._sweep.leave(claim.id, attempt)
         self._forget(claim)
         if claim.state != "hold":
             self._schedule.put(Place(claim.due, claim.id, claim.size, claim.state))
@@ -355,11 +279,9 @@ class Queue:
         self._tidying.run(lambda message_id: message_id in self._claims or message_id in self._schedule)
         self._reserve.fill()
 
-    def _live(self, job: Job) -> Claim:
-        claim = self._claims.get(job.id)
-        if claim is None or claim.token != job.token:
-            raise LeaseLost(f"{job.id}: token {job.token} is not the live one")
-        return claim
+    def _notify(self, claim: Claim, notices: tuple[Notice, ...], told_by: str = "") -> None:
+        for message_id, size in self._settling.notify(claim, notices, told_by):
+            self._watch.note("new", name_of(message_id, size), is_fresh=True)
 
     def _release(self, claim: Claim, due: float) -> None:
         state = self._settling.release(claim, due)
@@ -368,6 +290,5 @@ class Queue:
             self._schedule.put(Place(NOW if state == "new" else due, claim.id, claim.size, state))
 
     def _forget(self, claim: Claim) -> None:
-        self._cached -= len(claim.mail_data or b"")
         self._reserved.discard(claim.id)
-        del self._claims[claim.id]
+        self._claims.drop(claim)

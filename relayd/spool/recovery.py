@@ -5,6 +5,7 @@ message is gone are ended. Fails with OSError when the spool cannot be read.
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -51,7 +52,7 @@ class Sweep:
         return self._each(lambda name: self._finish(name, now))
 
     def finish(self, message_id: str, now: datetime) -> None:
-        """The same for one message, where the disk did not let it be done at the start; raises OSError.
+        """The same for one message, where the disk did not let it be done before; raises OSError.
 
         Until then nobody may take the message: its journal says that the notification exists, and ends with it.
         """
@@ -63,6 +64,10 @@ class Sweep:
             except NotSound as error:
                 self._unfinished.discard(name)
                 self._aside.put("tmp", name, str(error))
+
+    def leave(self, message_id: str, attempt: int) -> None:
+        """Have a notification finished, or dropped, before its message is taken again: its writer gave up."""
+        self._unfinished.add(os.path.basename(self._layout.prepared(message_id, attempt)))
 
     def drafts(self) -> int:
         """Take away what a process that is gone was writing; how many there were.

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from relayd.spool.errors import NoSuchMessage
-from relayd.spool.job import Job, Recovery, Settlement
+from relayd.spool.job import Job, Notice, Recovery, Settlement
 from relayd.spool.outcome import Outcome
 
 
@@ -24,7 +24,7 @@ class FakeSpool:
     recorded: list[tuple[Outcome, ...]] = field(default_factory=list)
     settled: list[Settlement] = field(default_factory=list)
     claims: dict[str, Job | Exception | None] = field(default_factory=dict)
-    removed: list[Job] = field(default_factory=list)
+    removed: list[tuple[Job, tuple[Notice, ...]]] = field(default_factory=list)
     returned: list[tuple[Job, datetime | None]] = field(default_factory=list)
 
     def recover(self) -> Recovery:
@@ -48,10 +48,10 @@ class FakeSpool:
             raise answer
         return answer
 
-    def remove(self, job: Job) -> None:
+    def remove(self, job: Job, notices: tuple[Notice, ...] = ()) -> None:
         """Note it."""
         self._fail()
-        self.removed.append(job)
+        self.removed.append((job, notices))
 
     def close(self) -> None:
         """There is nothing to end."""

@@ -327,6 +327,30 @@ def test_what_was_tried_in_part_is_settled(bureau: Bureau) -> None:
     assert bureau.spool.returned == []
 
 
+def test_what_was_not_tried_comes_soon_although_others_are_done(bureau: Bureau) -> None:
+    """Nobody of those who are open has been tried, so that none has to wait for an interval."""
+    made = job("a@example.net", "b@example.com", attempt=6)
+    bureau.accounts.open(made, 2)
+    bureau.accounts.report(parcel(made, 0), (), Via())
+    report(bureau, made, Kind.DELIVERED, 1)
+    bureau.run()
+    assert bureau.spool.settled[0].next - datetime.now(UTC) < timedelta(seconds=65)
+
+
+def test_of_several_destinations_that_rest_the_first_to_be_over_counts(bureau: Bureau) -> None:
+    """Whichever was heard of last."""
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    for rests in ((soon, soon + timedelta(hours=3)), (soon + timedelta(hours=3), soon)):
+        made = two()
+        bureau.accounts.open(made, 2)
+        for index, until in enumerate(rests):
+            bureau.accounts.postpone(parcel(made, index), until)
+        bureau.run()
+    for _, due in bureau.spool.returned:
+        assert due is not None
+        assert soon <= due <= soon + timedelta(seconds=5)
+
+
 def test_a_message_without_parcels_goes_to_its_end(bureau: Bureau) -> None:
     """A crash came between the last outcome and the end of the file."""
     bureau.accounts.open(job(still_open=[]), 0)
@@ -499,6 +523,24 @@ def test_a_message_in_doubt_is_held_where_a_person_is_to_decide(config: Config) 
         assert [each.hold for each in bureau.spool.settled] == [hold]
 
 
+def test_what_is_in_doubt_beyond_its_lifetime_is_still_for_a_person_to_decide(config: Config) -> None:
+    """It may have arrived: a notification of failure could be untrue. Others of the message are given up."""
+    old = datetime.now(UTC) - timedelta(days=6)
+    for bureau, kinds in (
+        (Bureau(config), {Kind.EXPIRED}),
+        (holding(config), {Kind.EXPIRED, Kind.IN_DOUBT}),
+    ):
+        made = job("a@example.net", "b@example.net", arrived=old)
+        bureau.accounts.open(made, 1)
+        found = (outcome(Kind.DEFERRED, 0), outcome(Kind.IN_DOUBT, 1))
+        bureau.accounts.report(parcel(made), found, VIA)
+        bureau.run()
+        (settlement,) = bureau.spool.settled
+        assert {each.kind for each in settlement.outcomes} == kinds
+        assert settlement.hold is (Kind.IN_DOUBT in kinds)
+        assert len(settlement.notices) == 1
+
+
 def test_that_a_message_may_arrive_is_written_down_before_it_goes(config: Config) -> None:
     """A kill between the final dot and its answer leaves word of it."""
     bureau = holding(config)
@@ -562,6 +604,38 @@ def test_beyond_so_many_an_hour_a_failure_stays_owed_for_an_hour(config: Config)
     later = bureau.spool.settled[1].next - datetime.now(UTC)
     assert timedelta(minutes=59) < later < timedelta(minutes=61)
     assert len(bureau.accounts) == 0
+
+
+@pytest.mark.parametrize("due", [None, timedelta(minutes=5)])
+def test_who_was_not_tried_does_not_wait_for_the_summary(config: Config, due: timedelta | None) -> None:
+    """Another recipient's failure is owed for an hour; this one comes when it would have come."""
+    bureau = Bureau(config, Limits(notices=0))
+    made = two()
+    bureau.accounts.open(made, 2)
+    report(bureau, made, Kind.FAILED, 0)
+    if due is None:
+        bureau.accounts.report(parcel(made, 1), (), Via())
+    else:
+        bureau.accounts.postpone(parcel(made, 1), datetime.now(UTC) + due)
+    bureau.run()
+    (*_, settlement) = bureau.spool.settled
+    assert settlement.owe
+    assert settlement.next - datetime.now(UTC) < timedelta(minutes=6)
+
+
+def test_what_is_collected_for_a_summary_is_written_down_first(config: Config) -> None:
+    """Should the process end meanwhile, nobody who has the mail gets it again, and the failure is owed still."""
+    bureau = Bureau(config, digests=PastDigests())
+    made = job("a@example.net", "b@example.net")
+    bureau.accounts.open(made, 1)
+    found = (outcome(Kind.DELIVERED, 0), outcome(Kind.FAILED, 1))
+    bureau.accounts.report(parcel(made), found, VIA)
+    bureau.run()
+    assert (bureau.spool.recorded, bureau.spool.settled) == ([found], [])
+    assert not bureau.accounts.is_at_work
+    bureau.wait()
+    bureau.run()
+    assert [len(each.notices) for each in bureau.spool.settled] == [1]
 
 
 def test_what_is_owed_is_told_in_one_summary(config: Config) -> None:

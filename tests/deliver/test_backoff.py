@@ -54,3 +54,14 @@ def test_only_so_many_are_remembered() -> None:
         backoffs.failed(f"d{number}.test", REFUSED, Via(), NOON)
     assert backoffs.of("d0.test", NOON) is None
     assert backoffs.of("d10000.test", NOON) is not None
+
+
+def test_a_clock_that_is_set_back_lets_nothing_rest_for_ever() -> None:
+    """A rest that seems longer than any is over, and the next failure begins one."""
+    backoffs = Backoffs(INTERVALS, random.Random(1))
+    backoffs.failed("example.net", REFUSED, Via(), NOON)
+    before = NOON - timedelta(days=365)
+    assert backoffs.of("example.net", before) is None
+    closed = backoffs.failed("example.net", REFUSED, Via(), before)
+    assert before < closed.until < before + timedelta(hours=1)
+    assert backoffs.of("example.net", before) is closed

@@ -46,3 +46,17 @@ def test_only_so_many_originators_are_remembered() -> None:
         digests.judge(f"a{number}@example.org", NOON)
     assert digests.judge("a0@example.org", NOON)[0] is Verdict.TELL
     assert digests.judge("a10000@example.org", NOON)[0] is Verdict.WAIT
+
+
+def test_a_clock_that_is_set_back_lets_nothing_wait_for_longer() -> None:
+    """What is owed comes an hour later at most, and what was told in the future counts no more."""
+    digests = Digests(1)
+    for _ in range(2):
+        digests.judge("a@example.org", NOON)
+    before = NOON - timedelta(days=365)
+    due = before + 60 * MINUTE
+    assert digests.judge("a@example.org", before) == (Verdict.WAIT, due)
+    assert digests.judge("a@example.org", due)[0] is Verdict.SUMMARISE
+    digests = Digests(1)
+    digests.judge("a@example.org", NOON)
+    assert digests.judge("a@example.org", before)[0] is Verdict.TELL

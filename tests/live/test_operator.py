@@ -227,6 +227,32 @@ def test_unknown_ids_are_one_line_and_1() -> None:
             assert len(said.stderr.splitlines()) == 1
 
 
+def test_what_cannot_be_meant_is_said_and_the_rest_is_done() -> None:
+    """An unknown ID beside a known one; a domain where one message is to be named; an address to be paused."""
+    with waiting() as (running, _, ids):
+        said = running.command("queue", "hold", ids[0], "0" * 17)
+        assert (said.returncode, said.stdout) == (1, "1 message on hold\n")
+        assert said.stderr == f"relayd: no such message in the queue: {'0' * 17}\n"
+        for words in (["fail", "example.test"], ["pause", "bob@example.test"], ["pause", ""], ["resume", ""]):
+            said = running.command("queue", *words)
+            assert (said.returncode, len(said.stderr.splitlines())) == (2, 1)
+        said = running.command("queue", "remove", ids[0], "0" * 17, "--yes")
+        assert (said.returncode, said.stdout) == (1, "1 message removed\n")
+        assert "paused" not in running.command("status").stdout
+
+
+def test_the_end_of_a_pause_hurries_only_what_waited_for_it() -> None:
+    """What waits for its next attempt goes on to: else all dead destinations were tried at once."""
+    with waiting() as (running, _, ids):
+        done(running, "queue", "pause")
+        done(running, "queue", "resume")
+        assert [file.name[:17] for file in running.files("cur")] == ids
+        done(running, "queue", "pause", "example.test")
+        done(running, "queue", "pause")
+        done(running, "queue", "resume")
+        running.wait(lambda: running.queue()[0]["attempts"] == 2, "second attempt")
+
+
 def test_the_audit_names_what_is_missing() -> None:
     """A message that somebody deleted: exit status 1 and its ID."""
     with waiting() as (running, _, ids):

@@ -12,7 +12,7 @@ from typing import Literal
 from relayd.spool.envelope import Envelope
 from relayd.spool.errors import LeaseLost, NoSuchMessage, SpoolError, SpoolFull
 from relayd.spool.ids import Ids, derived
-from relayd.spool.job import Job, Recovery, Settlement
+from relayd.spool.job import Job, Notice, Recovery, Settlement
 from relayd.spool.outcome import Entry, Notified, Outcome, fold
 
 
@@ -146,8 +146,10 @@ class MemoryQueue:
             del self._store.messages[job.id]
         return not state.open
 
-    def remove(self, job: Job) -> None:
+    def remove(self, job: Job, notices: tuple[Notice, ...] = ()) -> None:
         self._live(job)
+        for notice in notices:
+            self._store.messages[derived(job.id, notice.attempt)] = Kept(notice.envelope, notice.mail_data)
         del self._claims[job.id]
         del self._store.messages[job.id]
 

@@ -4,12 +4,13 @@ from datetime import datetime
 from pathlib import Path
 
 from relayd.spool.audit import Balance, audit
+from relayd.spool.job import Settlement
 from relayd.spool.layout import name_of
 from relayd.spool.outcome import Kind
 from relayd.spool.view import View
 from tests.spool.crash import LAYOUT
-from tests.spool.exchange import outcome
-from tests.spool.hall import Hall
+from tests.spool.exchange import notice, outcome
+from tests.spool.hall import LATER, Hall
 
 
 def balance(hall: Hall) -> Balance:
@@ -33,6 +34,23 @@ def test_every_recipient_is_somewhere() -> None:
     found = balance(hall)
     assert (found.accepted, found.delivered, found.removed, found.queued, found.held) == (8, 3, 2, 1, 2)
     assert found.gaps == found.unknown == ()
+
+
+def test_a_failure_that_was_owed_when_its_message_was_removed_is_told_and_no_gap() -> None:
+    """The operator's word is about those who were open; with the notification the books are in order."""
+    hall = Hall()
+    hall.commit("a@example.test", "b@example.test")
+    hall.queue.settle(
+        Settlement(hall.job(), (outcome(Kind.FAILED, 0), outcome(Kind.DEFERRED, 1)), LATER, owe=True)
+    )
+    job = hall.job(LATER.timestamp())
+    hall.queue.remove(job, (notice(job, 1),))
+    hall.queue.tidy()
+    (told,) = hall.take()
+    assert (told.envelope.reverse_path, hall.where().get("cur")) == (None, None)
+    found = balance(hall)
+    assert (found.failed, found.removed, found.queued) == (1, 1, 1)
+    assert (found.gaps, found.unknown, found.unentered) == ((), (), 0)
 
 
 def test_a_message_that_is_gone_without_a_word_is_a_gap() -> None:

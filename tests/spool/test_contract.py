@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relayd.spool.envelope import Envelope
-from relayd.spool.errors import LeaseLost, SpoolFull
+from relayd.spool.errors import LeaseLost, NoSuchMessage, SpoolFull
 from relayd.spool.intake import LARGE, Intake
 from relayd.spool.job import Job, Notice, Settlement
 from relayd.spool.layout import Layout
@@ -346,3 +346,21 @@ def test_an_attempt_with_nothing_to_do_ends_the_message(spool: Spool) -> None:
     assert (job.open, job.owed) == ((), ())
     assert spool.settle(job) is True
     assert spool.queue.waiting == 0
+
+
+def test_a_message_that_is_removed_leaves_word_of_what_it_owed(spool: Spool) -> None:
+    """An operator's claim comes before its date; afterwards there is only the notification."""
+    message_id = spool.commit("one", "two")
+    spool.settle(spool.take(), outcome(Kind.DEFERRED, 0, 1))
+    job = spool.queue.claim(message_id)
+    assert job is not None
+    assert spool.queue.claim(message_id) is None
+    spool.queue.record(job, [outcome(Kind.FAILED, 0, attempt=2)])
+    spool.restart()
+    job = spool.queue.claim(message_id)
+    assert job is not None
+    assert (job.open, [each.attempt for each in job.owed]) == ((1,), [2])
+    spool.queue.remove(job, (notice(job, 2),))
+    assert spool.take(LATER.timestamp()).envelope.reverse_path is None
+    with pytest.raises(NoSuchMessage):
+        spool.queue.claim(message_id)

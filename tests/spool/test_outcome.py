@@ -34,6 +34,19 @@ def test_failures_are_owed_until_they_are_told() -> None:
     assert fold(2, [first, told, second]).owed == (second,)
 
 
+def test_a_message_is_cut_while_it_is_not_known_what_came_of_a_final_dot() -> None:
+    """Whatever is written of others meanwhile; the end of the attempt, or an outcome, makes it known."""
+    begun = outcome(Kind.IN_DOUBT, 0)
+    other = outcome(Kind.DELIVERED, 1)
+    ended = Scheduled(at=START, attempt=1, next=START)
+    assert fold(2, [begun]).is_cut
+    assert fold(2, [begun, other]).is_cut
+    assert not fold(2, [begun, other, outcome(Kind.DEFERRED, 0)]).is_cut
+    assert not fold(2, [begun, other, ended]).is_cut
+    assert fold(2, [begun, ended, outcome(Kind.IN_DOUBT, 0, attempt=2), other]).is_cut
+    assert not fold(2, [begun, outcome(Kind.DELIVERED, 0)]).is_cut
+
+
 def test_attempts_are_counted_by_their_number() -> None:
     """Several groups of recipients share one; the next date is the last one written."""
     entries: list[Entry] = [

@@ -7,8 +7,9 @@ import pytest
 
 from relayd.spool.errors import SpoolError
 from relayd.spool.outcome import Kind
+from tests.spool.crash import LAYOUT
 from tests.spool.exchange import notice, outcome
-from tests.spool.hall import NOW, Hall
+from tests.spool.hall import ID, NOW, Hall
 
 
 def test_a_message_does_not_end_before_the_notification_that_its_journal_promises() -> None:
@@ -39,3 +40,29 @@ def test_a_message_does_not_end_before_the_notification_that_its_journal_promise
     hall.start()
     (notification,) = hall.take(later)
     assert notification.envelope.reverse_path is None
+
+
+@pytest.mark.parametrize("operation", ["rename", "sync_folder", "sync"])
+def test_a_claim_that_is_given_up_half_told_leaves_its_notification_to_the_next(operation: str) -> None:
+    """As an operator's order does that the disk refuses: the journal may speak of it already, and is right."""
+    hall = Hall()
+    hall.put("hold")
+    calm = hall.disk.fault
+
+    def fault(each: str, path: str) -> None:
+        if each == operation and path.startswith(LAYOUT.folder("tmp")):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    job = hall.queue.claim(ID)
+    assert job is not None
+    hall.disk.fault = fault
+    with pytest.raises(SpoolError):
+        hall.settle(job, outcome(Kind.FAILED, 0), notices=(notice(job, 1),))
+    hall.queue.put_back(job)
+    hall.disk.fault = calm
+    again = hall.queue.claim(ID)
+    assert again is not None
+    hall.queue.remove(again, tuple(notice(again, each.attempt) for each in again.owed))
+    hall.queue.tidy()
+    hall.start()
+    assert set(hall.where()) == ({"new"} if operation == "rename" else set())

@@ -163,7 +163,8 @@ def test_mail_data_beyond_the_memory_for_it_stays_on_disk() -> None:
     assert b"".join(hall.queue.read(last)) == b"x" * 60_000
     for job in jobs:
         hall.settle(job, DELIVERED)
-    assert hall.queue._cached == 0
+    hall.put("new", Ids().next())
+    assert hall.queue.cached(hall.job()) is not None
 
 
 def test_a_message_that_comes_is_taken_before_a_thousand_that_were_there() -> None:
@@ -267,3 +268,36 @@ def test_a_failure_that_another_notification_told_of_is_told() -> None:
     ((_, content),) = hall.disk.take_all(LAYOUT.folder("ledger")).items()
     assert b'"failed"' in content
     assert b'"undeliverable"' not in content
+
+
+# What a person wants tried now.
+
+
+def test_mail_that_has_just_come_is_not_urgent() -> None:
+    """Nor is a notification about a message that came long ago: both share the rest of their destination."""
+    hall = Hall()
+    hall.commit()
+    job = hall.job()
+    assert not job.is_urgent
+    hall.go_on(DAY)
+    hall.settle(job, FAILED, notices=(notice(job, 1),))
+    notification = hall.job(NOW + DAY)
+    assert (notification.envelope.reverse_path, notification.is_urgent) == (None, False)
+
+
+def test_what_is_moved_to_new_by_hand_is_urgent() -> None:
+    """One that was tried before, one that was postponed untried, and one that was held for a while."""
+    hall = Hall()
+    name = hall.commit()
+    hall.queue.put_back(hall.job(), LATER)
+    hall.move(name, "cur", "new")
+    job = hall.job()
+    assert job.is_urgent
+    hall.settle(job, DEFERRED)
+    hall.move(name, "cur", "new")
+    job = hall.job()
+    assert job.is_urgent
+    hall.settle(job, DELIVERED)
+    hall.put("hold", OTHER, mtime=NOW - DAY)
+    hall.move(GOOD, "hold", "new")
+    assert hall.job().is_urgent

@@ -15,9 +15,10 @@ from relayd.spool.layout import name_of
 from relayd.spool.outcome import Kind
 from relayd.spool.queue import Queue
 from relayd.spool.troubles import shown
+from relayd.spool.view import View
 from tests.spool.conftest import RealSpool
 from tests.spool.crash import LAYOUT, LONGEST
-from tests.spool.exchange import envelope, outcome
+from tests.spool.exchange import START, envelope, outcome
 from tests.spool.hall import ID, MAIL, NOW, OTHER, Hall, message
 
 DELIVERED = outcome(Kind.DELIVERED, 0)
@@ -157,7 +158,10 @@ def test_a_file_that_is_not_ours_to_read_is_set_aside(mode: int, user: int, reas
     assert hall.set_aside() == {name: reason}
 
 
-@pytest.mark.parametrize("content", [b"{}\n", b"not json\n", b'{"kind":"delivered"}\n'])
+DEEP = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize("content", [b"{}\n", b"not json\n", b'{"kind":"delivered"}\n', DEEP + b"\n"])
 def test_a_message_with_an_unreadable_journal_is_set_aside(content: bytes) -> None:
     """Nobody knows who has it; its journal stays for a person to see."""
     hall = Hall()
@@ -167,6 +171,49 @@ def test_a_message_with_an_unreadable_journal_is_set_aside(content: bytes) -> No
     assert hall.set_aside()[name].startswith("line 1 of its journal cannot be read: ")
     hall.start()
     assert hall.disk.take_all(LAYOUT.folder("journal")) == {ID: content}
+
+
+def test_an_envelope_that_is_nested_beyond_measure_is_set_aside() -> None:
+    """A listing shows the reason too."""
+    hall = Hall()
+    name = hall.put("new", content=b"relayd 1\n" + DEEP + b"\n\n")
+    (item,) = View(Path(LAYOUT.root), disk=hall.disk).items(START)
+    assert item.reason.startswith("its envelope cannot be read: ")
+    assert hall.take() == []
+    assert hall.set_aside() == {name: item.reason}
+
+
+def test_a_bug_met_with_one_message_leaves_the_others_in_good_hands() -> None:
+    """Those that were claimed before it are handed out, and it is kept for a person."""
+    hall = Hall()
+    hall.put("new", ID)
+    name = hall.put("new", OTHER)
+    calm = hall.disk.fault
+
+    def fault(operation: str, path: str) -> None:
+        calm(operation, path)
+        if operation == "open" and OTHER in path:
+            raise ZeroDivisionError("a bug")
+
+    hall.disk.fault = fault
+    assert hall.job().id == ID
+    assert hall.set_aside() == {name: "reading it raised ZeroDivisionError: a bug"}
+
+
+def test_a_process_without_memory_sets_nothing_aside() -> None:
+    """The message is as good as ever, and is asked for again."""
+    hall = Hall()
+    hall.put("new")
+    calm = hall.disk.fault
+
+    def fault(operation: str, path: str) -> None:
+        if operation == "open" and ID in path:
+            raise MemoryError
+
+    hall.disk.fault = fault
+    assert hall.take() == []
+    hall.disk.fault = calm
+    assert (hall.set_aside(), hall.job(NOW + 2).id) == ({}, ID)
 
 
 def test_a_message_whose_journal_knows_more_recipients_is_set_aside() -> None:

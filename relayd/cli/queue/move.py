@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from relayd.base.config import Config
 from relayd.cli.output import complain, plural
-from relayd.cli.queue.select import selected
+from relayd.cli.queue.select import complain_of_none, selected
 from relayd.cli.user import become
 from relayd.spool.disk import Disk
 from relayd.spool.layout import Layout
@@ -29,15 +29,17 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     become(config)
     layout = Layout(str(config.spool.directory))
     found = list(selected(View(config.spool.directory), arguments, datetime.now(UTC)))
+    unknown = complain_of_none(arguments, found)
     if not found:
-        complain("no such message")
         return 1
-    moved = 0
+    names = []
     for item in found:
         if item.state in sources and not item.reason:
-            moved += move(layout, Disk(), item.name, sources, target)
-        elif arguments.targets and item.id in arguments.targets:
+            names.append(item.name)
+        elif item.id in arguments.targets:
             where = item.reason or f"it is in {item.state}/"
             complain(f"{item.id} is left as it is: {where}")
+    # What has gone on meanwhile is delivered, or somebody else has moved it.
+    moved = move(layout, Disk(), names, sources, target)
     print(f"{plural(moved, 'message')} {told}")
-    return 0 if moved else 1
+    return 0 if moved and not unknown else 1

@@ -1,14 +1,17 @@
 """`relayd queue pause` and `resume`: deliveries stop, or go on; mail is taken in meanwhile.
 
-A pause outlives restarts. `resume` also makes due what waited for it.
+A pause outlives restarts. `resume` also makes due what waited for a domain that was paused; where everything was,
+nothing has lost its turn, and what waits for another reason goes on to.
 """
 
 import argparse
 from datetime import UTC, datetime
 
 from relayd.base.config import Config
+from relayd.base.mistake import ConfigError
 from relayd.cli.output import complain
 from relayd.cli.user import become
+from relayd.smtp.address import is_domain
 from relayd.spool.disk import Disk
 from relayd.spool.layout import Layout
 from relayd.spool.move import move
@@ -22,7 +25,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     layout = Layout(str(config.spool.directory))
     layout.check()
     pause = Pause(layout)
-    what = (arguments.domain or EVERYTHING).lower()
+    what = EVERYTHING if arguments.domain is None else _domain(arguments.domain)
     said = "all deliveries" if what == EVERYTHING else f"deliveries to {what}"
     if arguments.queue_command == "pause":
         pause.add(what)
@@ -33,8 +36,15 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
         complain(f"{said} are not paused")
         return 1
     pause.discard(what)
-    for item in View(config.spool.directory).items(datetime.now(UTC)):
-        if item.state == "cur" and (what == EVERYTHING or what in item.domains):
-            move(layout, Disk(), item.name, ("cur",), "new")
+    domains = before - {EVERYTHING} if what == EVERYTHING else {what}
+    items = View(config.spool.directory).items(datetime.now(UTC)) if domains else ()
+    waiting = (item.name for item in items if item.state == "cur" and domains.intersection(item.domains))
+    move(layout, Disk(), waiting, ("cur",), "new")
     print(f"{said} go on")
     return 0
+
+
+def _domain(written: str) -> str:
+    if not is_domain(written) and not (written[:1] == "[" and written[-1:] == "]"):
+        raise ConfigError(f'"{written}" is no domain')
+    return written.lower()

@@ -1,11 +1,12 @@
 """Selection: which messages a command means, by IDs, by a domain, or by the same filters that `list` has."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from relayd.base import units
 from relayd.base.mistake import ConfigError
+from relayd.cli.output import complain
 from relayd.spool.ids import is_id
 from relayd.spool.view import Item, View
 
@@ -33,6 +34,18 @@ def selected(view: View, arguments: argparse.Namespace, now: datetime) -> Iterat
             continue
         if item.age(now) >= older:
             yield item
+
+
+def complain_of_none(arguments: argparse.Namespace, items: Sequence[Item]) -> int:
+    """Say which IDs and domains fit none of these messages, or that there are none; how many lines."""
+    known = {item.id for item in items} | {domain for item in items for domain in item.domains}
+    unknown = [target for target in arguments.targets if target not in known and target.lower() not in known]
+    for target in unknown:
+        complain(f"no such message in the queue: {target}")
+    if not items and not unknown:
+        complain("no such message in the queue")
+        return 1
+    return len(unknown)
 
 
 def _older(written: str | None) -> float:

@@ -6,7 +6,7 @@ Everything that came from outside is printed without control characters, but for
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from datetime import UTC, datetime
 
 from relayd.base import units
@@ -14,7 +14,9 @@ from relayd.base.config import Config
 from relayd.cli.output import clean, complain, octets
 from relayd.cli.queue.list import next_in_words
 from relayd.spool.errors import NoSuchMessage
+from relayd.spool.layout import Layout
 from relayd.spool.outcome import Entry, Notified, Outcome, Scheduled
+from relayd.spool.pause import EVERYTHING, Pause
 from relayd.spool.view import Details, View
 
 
@@ -32,12 +34,13 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
             sys.stdout.buffer.write(portion)
         sys.stdout.buffer.flush()
         return 0
-    for line in _transcript(details) if arguments.transcript else _in_words(view, details, now):
+    paused = Pause(Layout(str(config.spool.directory))).current()
+    for line in _transcript(details) if arguments.transcript else _in_words(view, details, paused, now):
         print(clean(line))
     return 0
 
 
-def _in_words(view: View, details: Details, now: datetime) -> Iterator[str]:
+def _in_words(view: View, details: Details, paused: Set[str], now: datetime) -> Iterator[str]:
     item, envelope = details.item, details.envelope
     arrived = f"arrived {_time(item.arrived)}, {units.in_words(item.age(now))} ago" if item.arrived else ""
     yield f"{item.id}  in {item.state}/  {octets(item.size)}  {arrived}"
@@ -54,10 +57,15 @@ def _in_words(view: View, details: Details, now: datetime) -> Iterator[str]:
         yield f"forward-path  <{recipient.address}>  {state.get(index, 'not tried yet')}"
     yield ""
     yield "What happened" if details.entries else "Nothing has happened yet."
+    if not details.entries and item.state == "cur":
+        yield "  What its destination said last, to any message: relayd queue list --by destination"
     for entry in details.entries:
         yield f"  {_entry(entry, details)}"
     if item.next is not None:
         yield f"  {_time(item.next)}  next attempt, {next_in_words(item, now)}"
+    yield from (
+        f"  Deliveries to {domain} are paused." for domain in item.domains if {domain, EVERYTHING} & paused
+    )
     yield ""
     yield "Header"
     for line in view.header(details).decode("utf-8", "replace").split("\r\n")[:-1]:

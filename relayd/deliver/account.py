@@ -1,0 +1,66 @@
+"""An account: what the parcels of one claimed message have come to, until its attempt can be settled.
+
+Refuses to know the spool, and what follows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from relayd.deliver.digest import Verdict
+from relayd.spool.job import Job
+from relayd.spool.outcome import Kind, Outcome
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """`parcels` are still under way; `is_busy` while the spool has a step, or is given time after a failure."""
+
+    job: Job
+    parcels: int
+    was_tried: bool = False
+    is_in_doubt: bool = False
+    unrecorded: list[Outcome] = field(default_factory=list)
+    failures: list[Outcome] = field(default_factory=list)
+    waiting: list[Outcome] = field(default_factory=list)
+    done: set[int] = field(default_factory=set)
+    # Until when the destination rests, and when the message comes again.
+    due: datetime | None = None
+    following: datetime | None = None
+    # What becomes of word of its failures; in a summary, the other messages in it, or whose notification tells.
+    verdict: Verdict | None = None
+    others: Sequence["Account"] = ()
+    originator: str = ""
+    told_by: str = ""
+    is_busy: bool = False
+    is_lost: bool = False
+    delay: float = 0.0
+
+    @property
+    def owed(self) -> tuple[Outcome, ...]:
+        """The failures that the originator is owed word of."""
+        return (*self.job.owed, *self.failures)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody is to be tried again."""
+        return not self.done.issuperset(self.job.open)
+
+    def note(self, outcomes: Sequence[Outcome]) -> None:
+        """One parcel has come to an end, with these; with none, it was not tried."""
+        self.parcels -= 1
+        self.was_tried |= bool(outcomes)
+        self.unrecorded += outcomes
+        for outcome in outcomes:
+            self.is_in_doubt |= outcome.kind is Kind.IN_DOUBT
+            if outcome.kind.is_final:
+                self.done.update(outcome.recipients)
+            else:
+                self.waiting.append(outcome)
+            if outcome.kind.is_failure:
+                self.failures.append(outcome)
+
+    def note_rest(self, until: datetime) -> None:
+        """One parcel was not tried, since its destination rests until then."""
+        self.parcels -= 1
+        self.due = until if self.due is None else min(self.due, until)
