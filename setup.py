@@ -15,6 +15,7 @@ RUNTIME = [
     "psutil==7.2.2",  # tells our process from a stranger with the same pid; memory and uptime for `status`
     "uvloop==0.23.0",  # the event loop of the workers: fewer instructions a session than asyncio's own
     "msgspec==0.22.0",  # typed configuration and envelopes, decoded and checked in one step
+    "idna==3.20",  # internationalized domains: which are valid, and their names in DNS (IDNA 2008)
     "setproctitle==1.3.8",  # `ps` shows which process is master, worker or delivery
 ]
 TEST = [
@@ -23,6 +24,7 @@ TEST = [
     "hypothesis==6.170.15",  # finds inputs and orders of steps that nobody thinks of
     "ruff==0.17.6",  # one linter, in one pass
     "mypy==2.4.1",  # types, checked strictly
+    "trustme==1.2.1",  # makes certificates for tests, good ones and bad ones
     "types-psutil==7.2.2.20261111",  # the types of psutil, which has none itself
 ]
 

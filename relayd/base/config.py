@@ -5,6 +5,7 @@ look at the machine, except for the host's name where none is configured, and to
 or addresses exist.
 """
 
+import dataclasses
 import difflib
 import os.path
 import re
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from relayd.base import names, raw, sections, units
+from relayd.base.coherence import contradiction, warnings
 from relayd.base.mistake import ConfigError, shown_key, shown_value
 from relayd.base.names import is_loopback
 from relayd.base.sections import Config
@@ -43,25 +45,11 @@ def load(
         reader = _Reader(str(path), _parse(path))
         base = path.absolute().parent
     file = reader.convert()
-    listeners = _overridden(reader.listeners(file), addresses, port)
+    written = reader.listeners(file)
+    listeners = _overridden(written, addresses, port)
     config = reader.build(path, file, base, listeners, None if spool is None else _below(Path.cwd(), str(spool)))
-    reader.check(config)
+    reader.check(config, written)
     return config
-
-
-def warnings(config: Config) -> list[str]:
-    """What works and deserves a second look. Pure."""
-    found = []
-    if not names.is_qualified(config.hostname):
-        found.append(
-            f"hostname {shown_value(config.hostname)} is not a fully qualified name; "
-            "EHLO names this host by its address"
-        )
-    if config.delivery.rank == "latency":
-        found.append("RFC 5321 section 5.1 wants preference first; the configuration ranks by latency only")
-    if names.everyone(config.relay.allow):
-        found.append("this is an open relay: [relay] allow holds every address, and open = true")
-    return found
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -88,14 +76,14 @@ def _overridden(
         if not 0 <= port <= 65535:
             raise line.fail("", "port", port, raw.allowed("listener", "port"))
         ports = [port] * len(listeners)
-    pairs = [(each.address, number) for each, number in zip(listeners, ports, strict=True)]
+    replaced = [dataclasses.replace(each, port=number) for each, number in zip(listeners, ports, strict=True)]
     if addresses:
         checked = [line.value("", "address", address, names.listening) for address in addresses]
-        pairs = [(address, number) for address in checked for number in ports]
+        replaced = [dataclasses.replace(each, address=address) for address in checked for each in replaced]
     if addresses or port is not None:
         # Two listeners that differed only in what was replaced are one now.
-        pairs = list(dict.fromkeys(pairs))
-    return tuple(sections.Listener(*pair) for pair in pairs)
+        replaced = list(dict.fromkeys(replaced))
+    return tuple(replaced)
 
 
 class _Reader:
@@ -175,6 +163,10 @@ class _Reader:
             sections.Listener(
                 self.value(self._label("listener", index), "address", each.address, names.listening),
                 each.port,
+                each.tls,
+                each.auth,
+                each.proxy,
+                self._entries(self._label("listener", index), "trusted", each.trusted, names.network),
             )
             for index, each in enumerate(file.listener)
         ]
@@ -212,9 +204,14 @@ class _Reader:
                 allow=self._entries("[relay]", "allow", file.relay.allow, names.network),
                 open=file.relay.open,
                 postmaster=self._optional("[relay]", "postmaster", file.relay.postmaster, names.mailbox),
+                origin=self._optional("[relay]", "origin", file.relay.origin, names.domain),
+                messages_per_hour=file.relay.messages_per_hour,
+                recipients_per_hour=file.relay.recipients_per_hour,
             ),
             session=sections.Session(
                 timeout=self.value("[session]", "timeout", session.timeout, units.interval),
+                minimum_rate=self.value("[session]", "minimum_rate", session.minimum_rate, units.size),
+                per_client=session.per_client,
                 maximum_message=maximum,
                 maximum_recipients=session.maximum_recipients,
                 bare_newline=session.bare_newline,
@@ -227,6 +224,20 @@ class _Reader:
                 timeout=self.value("[dns]", "timeout", file.dns.timeout, units.interval),
             ),
             log=sections.Log(format=log.format, file=None if log_file is None else _below(base, log_file)),
+            tls=None if file.tls is None else self._tls(file.tls, base),
+            auth=None if file.auth is None else self._auth(file.auth, base),
+        )
+
+    def _tls(self, table: raw.Tls, base: Path) -> sections.Tls:
+        return sections.Tls(
+            certificate=_below(base, self._required("[tls]", "certificate", table.certificate)),
+            key=_below(base, self._required("[tls]", "key", table.key)),
+        )
+
+    def _auth(self, table: raw.Auth, base: Path) -> sections.Auth:
+        return sections.Auth(
+            users=_below(base, self._required("[auth]", "users", table.users)),
+            loopback_without_tls=table.loopback_without_tls,
         )
 
     def _delivery(self, table: raw.Delivery) -> sections.Delivery:
@@ -240,6 +251,7 @@ class _Reader:
             lifetime=self.value("[delivery]", "lifetime", table.lifetime, units.duration),
             delay_warning=self._optional("[delivery]", "delay_warning", table.delay_warning, units.interval),
             in_doubt=table.in_doubt,
+            eight_bit=table.eight_bit,
             ip=table.ip,
             source=self._entries("[delivery]", "source", table.source, names.address),
             ehlo_name=self._optional("[delivery]", "ehlo_name", table.ehlo_name, names.hostname),
@@ -261,19 +273,23 @@ class _Reader:
     def _optional(self, table: str, key: str, written: Any, read: Callable[[Any], T]) -> T | None:
         return None if written is None else self.value(table, key, written, read)
 
+    def _required(self, table: str, key: str, written: Any) -> str:
+        """The path of a file without which the table means nothing."""
+        if written is None:
+            raise self.fail(table, key, None, f'required; write the path of a file, like "{key}"')
+        return self.value(table, key, written, names.path)
+
     def _entries(self, table: str, key: str, written: list[Any], read: Callable[[Any], T]) -> tuple[T, ...]:
         return tuple(
             self.value(table, f"{key}, entry {number}", entry, read) for number, entry in enumerate(written, 1)
         )
 
-    def check(self, config: Config) -> None:
-        """Hold the values against each other."""
-        if names.everyone(config.relay.allow) and not config.relay.open:
-            allow = [str(network) for network in config.relay.allow]
-            raise self.fail("[relay]", "allow", allow, "everyone could relay; write open = true if you mean it")
-        if config.relay.postmaster is None and not all(is_loopback(each.address) for each in config.listeners):
-            why = 'required unless all listeners are loopback; write a mailbox, like "ops@example.org"'
-            raise self.fail("[relay]", "postmaster", None, why)
+    def check(self, config: Config, written: Sequence[sections.Listener]) -> None:
+        """Hold the values against each other; `written` are the file's listeners."""
+        found = contradiction(config, written)
+        if found is not None:
+            label = self._label(found.table, found.index) if found.table else ""
+            raise self.fail(label, found.key, found.value, found.why)
 
 
 def _below(base: Path, path: str) -> Path:

@@ -28,6 +28,12 @@ TOTALS = (
     "lookups",
     "connections",
     "bugs",
+    "sessions_refused",
+    "tls_sessions",
+    "tls_failures",
+    "authenticated",
+    "auth_failures",
+    "limited",
 )
 GAUGES = ("open_sessions", "in_flight", "connections_open")
 _PLACES = {name: place for place, name in enumerate(TOTALS + GAUGES)}

@@ -32,10 +32,59 @@ class SessionClosed(Event, frozen=True, kw_only=True, tag="session.closed"):
 
 
 class SessionRefused(Event, frozen=True, kw_only=True, tag="session.refused"):
-    """Clients were turned away at the door, for want of a resource; said once a minute, as in SpoolTrouble."""
+    """Clients were turned away at the door; said once a minute for each reason, as in SpoolTrouble.
 
+    `client` is the one that the line is about, where it has a name.
+    """
+
+    client: str = ""
     reason: str
     unsaid: int | None = None
+
+
+class TlsStarted(Event, frozen=True, kw_only=True, tag="tls.started"):
+    """From here on the session is encrypted."""
+
+    session: str
+    client: str
+    version: str
+    cipher: str
+
+
+class TlsFailed(Event, frozen=True, kw_only=True, tag="tls.failed"):
+    """A handshake had no good end, and the session has ended."""
+
+    session: str
+    client: str
+    reason: str
+
+
+class AuthAccepted(Event, frozen=True, kw_only=True, tag="auth.accepted"):
+    """The client has proved to be this user."""
+
+    session: str
+    client: str
+    user: str
+    mechanism: str
+
+
+class AuthRefused(Event, frozen=True, kw_only=True, tag="auth.refused"):
+    """It has not; `user` is whom it claimed to be."""
+
+    session: str
+    client: str
+    user: str
+    mechanism: str
+    reply: str
+
+
+class ClientLimited(Event, frozen=True, kw_only=True, tag="client.limited"):
+    """A client has sent all that it may send in an hour; said once for each client and hour."""
+
+    session: str
+    client: str
+    user: str = ""
+    reply: str
 
 
 class RecipientRefused(Event, frozen=True, kw_only=True, tag="recipient.refused"):
@@ -127,7 +176,7 @@ class DsnQueued(Event, frozen=True, kw_only=True, tag="dsn.queued"):
 
 
 class DsnOmitted(Event, frozen=True, kw_only=True, tag="dsn.omitted"):
-    """Recipients failed and nobody can be told: the reverse-path is null, and so is what stands in for it."""
+    """Recipients failed and nobody is told: there is nobody to tell, or who sent it wants to hear nothing."""
 
     about: str
     recipients: str

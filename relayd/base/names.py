@@ -30,6 +30,13 @@ def hostname(written: object) -> str:
     )
 
 
+def domain(written: object) -> str:
+    """A mail domain."""
+    if isinstance(written, str) and _is_domain(written):
+        return written
+    raise ValueError('not a domain; write one like "example.org"')
+
+
 def own_name(found: str) -> str:
     """The name that the system gives this host, or "localhost" where it is none that SMTP allows."""
     return found if _is_domain(found) else "localhost"
@@ -50,13 +57,15 @@ def mailbox(written: object) -> str:
 
 
 def network(written: object) -> Network:
-    """A network, or one address as a network of its own."""
+    """A network, or one address as a network of its own. IPv4-mapped ones are IPv4's, as clients' are."""
     try:
-        return ip_network(_text(written))
+        found = ip_network(_text(written))
     except ValueError:
         raise ValueError(
             'not a network; write an address and a prefix without host bits, like "10.0.0.0/8"'
         ) from None
+    mapped = found.network_address.ipv4_mapped if isinstance(found, IPv6Network) else None
+    return found if mapped is None or found.prefixlen < 96 else IPv4Network((mapped, found.prefixlen - 96))
 
 
 def everyone(networks: Iterable[Network]) -> bool:

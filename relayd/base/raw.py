@@ -12,6 +12,10 @@ from msgspec import Meta, Struct, field
 Written = Any
 
 Account = Annotated[Annotated[str, Meta(min_length=1)] | None, Meta(description='write a name, like "relayd"')]
+Networks = Annotated[list[Written], Meta(description='write a list of networks, like ["10.0.0.0/8"]')]
+Amount = Annotated[
+    int, Meta(ge=0, le=10**9, description="write a whole number from 0 to 1000000000; 0 is no limit")
+]
 
 
 class _Table(Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,7 +25,14 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True):
 class Listener(_Table, frozen=True):
     address: Written = "localhost"
     port: Annotated[int, Meta(ge=0, le=65535, description="write a whole number from 0 to 65535")] = 25
-    tls: Annotated[Literal["starttls", "off"], Meta(description='write "starttls" or "off"')] = "starttls"
+    tls: Annotated[
+        Literal["starttls", "implicit", "off"], Meta(description='write "starttls", "implicit" or "off"')
+    ] = "starttls"
+    auth: Annotated[
+        Literal["off", "offered", "required"], Meta(description='write "off", "offered" or "required"')
+    ] = "offered"
+    proxy: bool = False
+    trusted: Networks = field(default_factory=list)
 
 
 class Process(_Table, frozen=True):
@@ -40,15 +51,18 @@ class Spool(_Table, frozen=True):
 
 
 class Relay(_Table, frozen=True):
-    allow: Annotated[list[Written], Meta(description='write a list of networks, like ["10.0.0.0/8"]')] = field(
-        default_factory=lambda: ["127.0.0.0/8", "::1/128"]
-    )
+    allow: Networks = field(default_factory=lambda: ["127.0.0.0/8", "::1/128"])
     open: bool = False
     postmaster: Written = None
+    origin: Written = None
+    messages_per_hour: Amount = 50_000
+    recipients_per_hour: Amount = 200_000
 
 
 class Session(_Table, frozen=True):
     timeout: Written = "5m"
+    minimum_rate: Written = "500 B"
+    per_client: Amount = 500
     maximum_message: Written = "50 MB"
     maximum_recipients: Annotated[
         int,
@@ -83,6 +97,7 @@ class Delivery(_Table, frozen=True):
     lifetime: Written = "5d"
     delay_warning: Written = None
     in_doubt: Annotated[Literal["retry", "hold"], Meta(description='write "retry" or "hold"')] = "retry"
+    eight_bit: Annotated[Literal["send", "fail"], Meta(description='write "send" or "fail"')] = "fail"
     ip: Annotated[Literal["both", "4", "6"], Meta(description='write "both", "4" or "6"')] = "both"
     source: Annotated[list[Written], Meta(description='write a list of addresses, like ["192.0.2.1"]')] = field(
         default_factory=list
@@ -102,6 +117,16 @@ class Log(_Table, frozen=True):
     file: Written = None
 
 
+class Tls(_Table, frozen=True):
+    certificate: Written = None
+    key: Written = None
+
+
+class Auth(_Table, frozen=True):
+    users: Written = None
+    loopback_without_tls: bool = False
+
+
 class File(_Table, frozen=True):
     """The whole file."""
 
@@ -115,6 +140,8 @@ class File(_Table, frozen=True):
     routes: dict[str, Written] = field(default_factory=dict)
     dns: Dns = Dns()
     log: Log = Log()
+    tls: Tls | None = None
+    auth: Auth | None = None
 
 
 TABLES: dict[str, type[Struct]] = {
@@ -126,18 +153,16 @@ TABLES: dict[str, type[Struct]] = {
     "delivery": Delivery,
     "dns": Dns,
     "log": Log,
+    "tls": Tls,
+    "auth": Auth,
 }
 
 # Keys and values of the design that this version does not have: refused by name, so that nobody believes in them.
 NOT_YET = {
-    "tls",
-    "auth",
     "metrics",
-    "relay.origin",
-    "delivery.eight_bit",
     "delivery.limits",
 }
-VALUES_NOT_YET = [("listener", "tls", "implicit")]
+VALUES_NOT_YET: list[tuple[str, str, object]] = []
 
 
 def allowed(table: str, key: str) -> str:

@@ -15,10 +15,34 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Where clients connect: a name or an address, and the port (0: the kernel chooses)."""
+    """Where clients connect: a name or an address, and the port (0: the kernel chooses).
+
+    `auth` says whether clients may, or must, name their user. With `proxy`, what connects from the `trusted`
+    networks says first whom it connects for (the PROXY protocol); nobody else may connect.
+    """
 
     address: str
     port: int
+    tls: Literal["starttls", "implicit", "off"] = "starttls"
+    auth: Literal["off", "offered", "required"] = "offered"
+    proxy: bool = False
+    trusted: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What this host shows of itself to clients: files in PEM form, the certificate with its chain."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """The file of users, and whether a client on this host may say its password without TLS."""
+
+    users: Path
+    loopback_without_tls: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +66,29 @@ class Spool:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Who may relay, and who reads postmaster's mail."""
+    """Who may relay, who reads postmaster's mail, and how much one client may send in an hour (0: any).
+
+    `origin` is the domain that an address without one gets.
+    """
 
     allow: tuple[Network, ...]
     open: bool
     postmaster: str | None
+    origin: str | None
+    messages_per_hour: int
+    recipients_per_hour: int
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The limits of a client's session."""
+    """The limits of a client's session. `minimum_rate` of mail data is in octets a second, 0: any.
+
+    `per_client` is how many sessions one address may have at once, in all workers.
+    """
 
     timeout: float
+    minimum_rate: int
+    per_client: int
     maximum_message: int
     maximum_recipients: int
     bare_newline: Literal["normalize", "reject"]
@@ -73,6 +108,7 @@ class Delivery:
     lifetime: float
     delay_warning: float | None
     in_doubt: Literal["retry", "hold"]
+    eight_bit: Literal["send", "fail"]
     ip: Literal["both", "4", "6"]
     source: tuple[IP, ...]
     ehlo_name: str | None
@@ -117,3 +153,5 @@ class Config:
     routes: dict[str, Route]
     dns: Dns
     log: Log
+    tls: Tls | None
+    auth: Auth | None

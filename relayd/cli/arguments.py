@@ -19,6 +19,8 @@ Command = Callable[[argparse.Namespace], int]
 
 _CHECKOUT = Path(__file__).parents[2] / "etc" / "relayd.toml"
 _SYSTEM = Path("/etc/relayd.toml")
+# Commands whose module has another name.
+_MODULES = {"user": "users"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -80,10 +82,24 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     command("stop", "stop the relay: sessions may end, for process.stop_timeout at most")
     _json(command("status", "show the processes, what waits in the spool, and what went through"))
     command("check", "read the configuration and say what is wrong with it")
+    _add_user(command)
     _add_queue(command)
     _json(command("audit", "hold the ledger against the spool: is every accepted recipient accounted for?"))
     command("demo", "show the relay at work on this machine, in ten seconds, without network or root")
     return top.parse_args(words, argparse.Namespace(config=None, spool=None, is_gentle=False))
+
+
+def _add_user(command: Callable[..., _Parser]) -> None:
+    """The commands below `user`."""
+    commands = command("user", "who may relay with a password: the users in the file of [auth]").add_subparsers(
+        dest="user_command", metavar="COMMAND", required=True, parser_class=_Parser
+    )
+    for name, does in (
+        ("add", "add a user, or give one a new password, which is asked for or read from standard input"),
+        ("remove", "take a user out"),
+    ):
+        command(name, does, commands).add_argument("name", metavar="NAME")
+    command("list", "the names of all users", commands)
 
 
 def _add_queue(command: Callable[..., _Parser]) -> None:
@@ -139,7 +155,7 @@ def _needs_choice(parser: _Parser) -> _Parser:
 
 def command_of(arguments: argparse.Namespace) -> Command:
     """The function that carries the command out."""
-    module = importlib.import_module(f"relayd.cli.{arguments.command}")
+    module = importlib.import_module(f"relayd.cli.{_MODULES.get(arguments.command, arguments.command)}")
     return cast(Command, module.run)
 
 

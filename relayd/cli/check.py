@@ -2,16 +2,24 @@
 
 import argparse
 import os
+import time
 from collections.abc import Callable
+
+import msgspec
 
 from relayd.base.config import Config, warnings
 from relayd.base.mistake import ConfigError
 from relayd.cli import medium
 from relayd.cli.arguments import config_path, configuration
 from relayd.cli.output import complain, plural
-from relayd.master import privileges
+from relayd.master import credentials, descriptors, privileges
+from relayd.master.credentials import Findings
+from relayd.master.preload import preload
 from relayd.master.privileges import Identity
 from relayd.master.trouble import StartFailed
+
+# The exit status that says: the configuration.
+_WRONG = 2
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,23 +30,27 @@ def run(arguments: argparse.Namespace) -> int:
         identity = privileges.choose(config.process, config.spool.directory)
     except StartFailed as error:
         raise ConfigError(f"{source}: {error}") from None
-    found = warnings(config)
-    medium_warning = medium.warning(config.spool.directory)
-    if medium_warning is not None:
-        found.append(medium_warning)
-    for warning in found:
+    found = as_user(identity, lambda: _look(config, identity))
+    limit = descriptors.warning(descriptors.raise_limit())
+    hints = [*warnings(config), medium.warning(config.spool.directory), limit, *found.warnings]
+    given = [hint for hint in hints if hint is not None]
+    for warning in given:
         complain(f"warning: {warning}")
-    troubles = as_user(identity, lambda: _troubles(config))
-    for trouble in troubles:
+    for trouble in found.troubles:
         complain(f"{source}: {trouble}")
-    if troubles:
-        return 1
-    print(f"{source}: good" + (f", {plural(len(found), 'warning')}" if found else ""))
+    if found.troubles:
+        return _WRONG
+    print(f"{source}: good" + (f", {plural(len(given), 'warning')}" if given else ""))
     return 0
 
 
-def _troubles(config: Config) -> list[str]:
-    """What the user that the relay runs as cannot do."""
+def _look(config: Config, identity: Identity) -> Findings:
+    """What the user that the relay runs as meets."""
+    found = credentials.look(config, identity.name, time.time())
+    return Findings([*_unreachable(config), *found.troubles], found.warnings)
+
+
+def _unreachable(config: Config) -> list[str]:
     found = []
     if config.source is not None and not os.access(config.source, os.R_OK):
         found.append(f"user {os.geteuid()} cannot read the configuration itself")
@@ -51,23 +63,26 @@ def _troubles(config: Config) -> list[str]:
     return found
 
 
-def as_user(identity: Identity, look: Callable[[], list[str]]) -> list[str]:
+def as_user(identity: Identity, look: Callable[[], Findings]) -> Findings:
     """Do the looking in a child that has become the user, since root may read everything."""
     if os.geteuid() != 0 or identity.uid == 0:
         return look()
+    preload()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        status = 1
         try:
             os.close(reading)
             privileges.drop(identity)
-            os.write(writing, "\n".join(look()).encode())
-            status = 0
+            found = look()
+        except BaseException as error:
+            found = Findings([f"cannot look as user {identity.name}: {type(error).__name__}: {error}"])
+        try:
+            os.write(writing, msgspec.json.encode(found))
         finally:
-            os._exit(status)
+            os._exit(0)
     os.close(writing)
-    with open(reading) as pipe:
+    with open(reading, "rb") as pipe:
         said = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return said.splitlines() if status == 0 else [f"cannot become user {identity.name}"]
+    os.waitpid(child, 0)
+    return msgspec.json.decode(said, type=Findings)

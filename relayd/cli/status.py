@@ -11,7 +11,8 @@ from relayd.base import units
 from relayd.cli.arguments import configuration
 from relayd.cli.output import as_json, octets, plural, table
 from relayd.master import control
-from relayd.master.control import NotRunning, Process, Report, StatusPlease
+from relayd.master.control import NotRunning, StatusPlease
+from relayd.master.report import Listening, Process, Report
 from relayd.spool.layout import Layout
 from relayd.spool.pause import EVERYTHING, Pause
 from relayd.spool.view import View
@@ -45,7 +46,8 @@ def _processes(report: Report | None, now: float) -> dict[str, Any]:
         "uptime_s": round(now - report.started),
         "state": report.state,
         "user": report.user,
-        "listening": report.listening,
+        "listening": [each.place for each in report.listening],
+        "listeners": report.listening,
         "processes": [
             {
                 "role": each.role,
@@ -108,20 +110,51 @@ def _in_words(report: Report | None, spool: dict[str, Any], directory: Path, now
             f"recipients {totals['delivered']} delivered, {totals['deferred']} times deferred, "
             f"{totals['failed']} failed, {totals['in_doubt']} in doubt"
         )
+        lines += doors(totals)
         if totals["bugs"]:
             lines.append(f"{plural(totals['bugs'], 'bug')} met; the log has them as event=bug: please report them")
+    return lines
+
+
+def doors(totals: dict[str, int]) -> list[str]:
+    """What became of sessions before any mail, as lines: none where there is nothing to tell."""
+    lines = []
+    if totals["tls_sessions"] or totals["authenticated"]:
+        lines.append(
+            f"{plural(totals['tls_sessions'], 'session')} encrypted, {totals['authenticated']} authenticated"
+        )
+    refused = [
+        f"{totals[name]} {words}"
+        for name, words in (
+            ("sessions_refused", "turned away at the door"),
+            ("tls_failures", "without a TLS handshake"),
+            ("auth_failures", "wrong passwords"),
+            ("limited", "over the limit of an hour"),
+        )
+        if totals[name]
+    ]
+    if refused:
+        lines.append(f"refused clients: {', '.join(refused)}; the log says which")
     return lines
 
 
 def _running(report: Report, now: float) -> list[str]:
     rows: list[tuple[str, ...]] = [("process", "pid", "state", "up", "memory", "sessions", "restarts")]
     rows += [_row(each, now) for each in report.processes]
-    places = ", ".join(report.listening)
+    places = ", ".join(map(_place, report.listening))
     return [
         f"relayd {report.version} is {report.state} as user {report.user}, listening at {places}",
         "",
         *(f"  {line}" for line in table(rows, right=frozenset({1, 4, 5, 6}))),
     ]
+
+
+def _place(each: Listening) -> str:
+    """A listener with what clients find there: "127.0.0.1:587 (STARTTLS, AUTH required)"."""
+    words = {"starttls": "STARTTLS", "implicit": "TLS", "off": ""}
+    auth = {"off": "", "offered": "AUTH", "required": "AUTH required"}[each.auth]
+    found = ", ".join(filter(None, (words[each.tls], auth, "PROXY" if each.proxy else "")))
+    return f"{each.place} ({found})" if found else each.place
 
 
 def _row(each: Process, now: float) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ class Account:
     was_tried: bool = False
     is_in_doubt: bool = False
     unrecorded: list[Outcome] = field(default_factory=list)
-    failures: list[Outcome] = field(default_factory=list)
+    untold: list[Outcome] = field(default_factory=list)
     waiting: list[Outcome] = field(default_factory=list)
     done: set[int] = field(default_factory=set)
     # Until when the destination rests, and when the message comes again.
@@ -38,8 +38,8 @@ class Account:
 
     @property
     def owed(self) -> tuple[Outcome, ...]:
-        """The failures that the originator is owed word of."""
-        return (*self.job.owed, *self.failures)
+        """What the originator is owed word of."""
+        return (*self.job.owed, *self.untold)
 
     @property
     def is_open(self) -> bool:
@@ -57,8 +57,8 @@ class Account:
                 self.done.update(outcome.recipients)
             else:
                 self.waiting.append(outcome)
-            if outcome.kind.is_failure:
-                self.failures.append(outcome)
+            if outcome.kind.is_owed:
+                self.untold.append(outcome)
 
     def note_rest(self, until: datetime) -> None:
         """One parcel was not tried, since its destination rests until then."""

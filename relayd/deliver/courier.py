@@ -16,17 +16,17 @@ from relayd.base import events
 from relayd.deliver.connection import Connection
 from relayd.deliver.hop import Hop, Reached, Unreached
 from relayd.deliver.mail import Mail
+from relayd.deliver.needs import Needs, missing, unfit
 from relayd.deliver.parcel import Parcel, Via, outcomes_of, refusal, with_transcript
 from relayd.deliver.waiting import Waiting
 from relayd.deliver.ways import Ways
-from relayd.smtp.client import Finished, SendContent
+from relayd.smtp.client import Finished, NotAnOrder, Order, SendContent
 from relayd.smtp.reply import Reply, reply
 from relayd.spool.errors import SpoolError
 from relayd.spool.outcome import Outcome
 
 _GONE = reply(451, "4.4.2", "the exchanger closed the connection before MAIL")
 INTERNAL = reply(451, "4.3.0", "internal error; the log says more")
-NEEDS_EIGHT_BITS = reply(554, "5.6.3", "the message has 8-bit octets and the exchanger does not offer 8BITMIME")
 
 Report = Callable[[Parcel, tuple[Outcome, ...], Via], None]
 
@@ -163,9 +163,16 @@ class Courier:
         """One transaction: an outcome for each recipient; None when there was none, the connection being gone."""
         connection, ways = reached.connection, self._means.ways
         conversation = connection.conversation
-        refused = await self._unfit(connection, parcel)
+        try:
+            order = parcel.order
+        except NotAnOrder as error:
+            # Somebody has edited its file.
+            return refusal(parcel, reply(554, "5.6.0", str(error)), Via(), datetime.now(UTC))
+        needs = missing(order, conversation.extensions, ways.settings.eight_bit)
+        refused = await self._unfit(order, needs, parcel, reached.via.exchanger) if needs else None
         if refused is not None:
-            return refusal(parcel, refused, reached.via, datetime.now(UTC))
+            # The exchanger has said nothing of it: its name must not stand beside a reply that is ours.
+            return refusal(parcel, refused, Via(), datetime.now(UTC))
         if not connection.is_open:
             # Reading from the disk took longer than the exchanger has patience.
             return None if self._is_kept else refusal(parcel, _GONE, reached.via, datetime.now(UTC))
@@ -176,7 +183,7 @@ class Courier:
             ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
             return ()
         answers = conversation.answers
-        conversation.begin(parcel.order)
+        conversation.begin(order)
         while not isinstance(event := await connection.event(), Finished):
             if not isinstance(event, SendContent):
                 raise AssertionError(f"{event} in a transaction")
@@ -187,7 +194,17 @@ class Courier:
             if self._is_kept:
                 return None
             ways.latencies.failed(connection.candidate, ways.clock())
-        return outcomes_of(parcel, event.result, reached.via, datetime.now(UTC))
+        reports = "DSN" in conversation.extensions
+        return outcomes_of(parcel, event.result, reached.via, datetime.now(UTC), reports=reports)
+
+    async def _unfit(self, order: Order, needs: Needs, parcel: Parcel, exchanger: str) -> Reply | None:
+        """Why the mail must not go to this exchanger, which lacks what it may need."""
+        try:
+            return await unfit(order, needs, self._means.mail, parcel, exchanger)
+        except (SpoolError, OSError) as error:
+            # What could not be looked at does not go: reading it may succeed the next time, and then it would.
+            self._means.ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
+            return reply(451, "4.3.0", f"spool: {error}")
 
     async def _promised(self, reached: Reached, parcel: Parcel) -> bool:
         """Write down that the parcel may arrive; when that fails, it does not go, and was not tried."""
@@ -213,20 +230,3 @@ class Courier:
             # Without its end the exchanger takes none of it.
             self._means.ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
             connection.give_up(reply(451, "4.3.0", f"spool: {error}"))
-
-    async def _unfit(self, connection: Connection, parcel: Parcel) -> Reply | None:
-        """RFC 6152 section 3: declared 8-bit mail data must not go where 8BITMIME is not offered."""
-        if parcel.job.envelope.body != "8BITMIME" or "8BITMIME" in connection.conversation.extensions:
-            return None
-        mail_data = self._means.mail.cached(parcel)
-        if mail_data is not None:
-            return None if mail_data.isascii() else NEEDS_EIGHT_BITS
-        try:
-            async with contextlib.aclosing(self._means.mail.stream(parcel)) as chunks:
-                async for chunk in chunks:
-                    if not chunk.isascii():
-                        return NEEDS_EIGHT_BITS
-        except (SpoolError, OSError):
-            # The transaction that follows meets the same error and reports it.
-            return None
-        return None

@@ -10,7 +10,7 @@ from typing import Protocol
 from relayd.base import events
 from relayd.base.sections import Config
 from relayd.deliver.parcel import Parcel, parcels
-from relayd.deliver.routes import destination_of
+from relayd.deliver.routes import a_labels, destination_of
 from relayd.spool.job import Job
 
 
@@ -50,6 +50,6 @@ class Dispatch:
     def _parcels(self, job: Job, paused: Set[str]) -> list[Parcel]:
         """Each is of the whole job: whether a record can be done without is judged by all who are open."""
         recipients = job.envelope.recipients
-        tried = tuple(index for index in job.open if recipients[index].domain not in paused)
+        tried = tuple(index for index in job.open if a_labels(recipients[index].domain) not in paused)
         found = parcels(replace(job, open=tried), lambda domain: destination_of(self.config.routes, domain))
         return [replace(parcel, job=job) for parcel in found]

@@ -10,7 +10,8 @@ from datetime import datetime
 
 import msgspec
 
-from relayd.smtp.client import Order, Result
+from relayd.deliver.wishes import is_wanted
+from relayd.smtp.client import Order, Result, Wish
 from relayd.smtp.reply import Reply, reply
 from relayd.spool.dialogue import Dialogue
 from relayd.spool.envelope import Envelope
@@ -34,13 +35,21 @@ class Parcel:
 
     @property
     def order(self) -> Order:
-        """The transaction that carries it."""
+        """The transaction that carries it; raises NotAnOrder."""
         envelope = self.job.envelope
+        recipients = [envelope.recipients[index] for index in self.recipients]
+        reverse_path, forward_paths = envelope.reverse_path or "", tuple(each.address for each in recipients)
+        asking = [each for each in recipients if each.notify is not None or each.orcpt is not None]
         return Order(
-            reverse_path=envelope.reverse_path or "",
-            forward_paths=tuple(envelope.recipients[index].address for index in self.recipients),
+            reverse_path=reverse_path,
+            forward_paths=forward_paths,
             size=self.job.size,
             body=envelope.body,
+            # Addresses beyond ASCII go in no other way, whatever an envelope says that somebody has edited.
+            smtputf8=envelope.smtputf8 or not (reverse_path.isascii() and "".join(forward_paths).isascii()),
+            ret=envelope.ret,
+            envid=envelope.envid,
+            wishes=tuple(Wish(each.notify, each.orcpt) for each in recipients) if asking else (),
         )
 
 
@@ -55,23 +64,36 @@ class Via:
 
 
 def parcels(job: Job, destination_of: Callable[[str], str]) -> list[Parcel]:
-    """The job's open recipients by destination, in portions that every server takes."""
-    groups: dict[str, list[int]] = {}
+    """The job's open recipients by destination, in portions that every server takes.
+
+    Those beyond ASCII go apart: an exchanger without SMTPUTF8 may have the mail for the others.
+    """
+    groups: dict[tuple[str, bool], list[int]] = {}
     for index in job.open:
-        groups.setdefault(destination_of(job.envelope.recipients[index].domain), []).append(index)
+        recipient = job.envelope.recipients[index]
+        groups.setdefault((destination_of(recipient.domain), recipient.address.isascii()), []).append(index)
     return [
         Parcel(job, destination, tuple(group[first : first + MOST_RECIPIENTS]))
-        for destination, group in groups.items()
+        for (destination, _), group in groups.items()
         for first in range(0, len(group), MOST_RECIPIENTS)
     ]
 
 
-def outcomes_of(parcel: Parcel, result: Result, via: Via, now: datetime) -> tuple[Outcome, ...]:
-    """What a transaction came to: one outcome for all recipients that got the same."""
+def outcomes_of(
+    parcel: Parcel, result: Result, via: Via, now: datetime, *, reports: bool = True
+) -> tuple[Outcome, ...]:
+    """What a transaction came to: one outcome for all recipients that got the same.
+
+    `reports` is whether the exchanger has DSN. One that has not tells nobody that the mail came to its end: who
+    asked to be told that is told by us that it went there (RFC 3461 section 5.2.2).
+    """
     groups: dict[tuple[Kind, Reply], list[int]] = {}
     for place, answer in enumerate(result.replies):
+        index = parcel.recipients[place]
         kind = Kind.IN_DOUBT if place in result.in_doubt else kind_of(answer)
-        groups.setdefault((kind, answer), []).append(parcel.recipients[place])
+        if not reports and kind is Kind.DELIVERED and is_wanted(parcel.job.envelope, index, Kind.RELAYED):
+            kind = Kind.RELAYED
+        groups.setdefault((kind, answer), []).append(index)
     return tuple(
         _outcome(parcel, recipients, kind, answer, via, now) for (kind, answer), recipients in groups.items()
     )
@@ -87,7 +109,7 @@ def with_transcript(
 ) -> tuple[Outcome, ...]:
     """The same, with what was said, once: in the first that is no delivery. Deliveries do not ask for it."""
     for place, outcome in enumerate(outcomes):
-        if outcome.kind is not Kind.DELIVERED:
+        if not outcome.kind.is_delivery:
             told = msgspec.structs.replace(outcome, transcript=dialogues())
             return (*outcomes[:place], told, *outcomes[place + 1 :])
     return outcomes

@@ -134,7 +134,8 @@ class Resolver:
 
     async def _query(self, name: str, kind: str) -> _Said:
         try:
-            absolute = dns.name.from_text(name, dns.name.root)
+            # Beyond ASCII it is no name in DNS; the library would make one of it by rules of its own.
+            absolute = dns.name.from_text(name.encode("ascii"), dns.name.root)
         except (dns.exception.DNSException, ValueError):
             # An escape that is none, a label or a name too long: no name server can know it.
             return _Said(reply(550, "5.1.2", f"{name}: not a domain name"), _FAILURE_HOLDS)

@@ -13,6 +13,7 @@ from relayd.spool.outcome import Kind, Outcome
 
 _COUNTERS = {
     Kind.DELIVERED: "delivered",
+    Kind.RELAYED: "delivered",
     Kind.DEFERRED: "deferred",
     Kind.FAILED: "failed",
     Kind.EXPIRED: "failed",
@@ -37,7 +38,7 @@ class Telling:
     def outcome(self, job: Job, outcome: Outcome, via: Via) -> None:
         """One outcome of an attempt."""
         self.count(_COUNTERS[outcome.kind], len(outcome.recipients))
-        if outcome.kind is Kind.DELIVERED:
+        if outcome.kind.is_delivery:
             age_s = (outcome.at - job.envelope.arrived).total_seconds()
             event: Callable[..., events.Event] = partial(events.DeliveryDelivered, age_s=age_s)
         else:

@@ -6,8 +6,8 @@ runs; what was taken until then is given back.
 
 import gc
 import os
-import socket
 import stat
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,15 +17,17 @@ import setproctitle
 from relayd import __version__
 from relayd.base import config as configuration
 from relayd.base import events
+from relayd.base.bound import Bound
 from relayd.base.channel import Channel
 from relayd.base.config import Config
 from relayd.base.counters import Board
 from relayd.base.log import Log
 from relayd.base.loop import factory
+from relayd.base.tally import Tally
 from relayd.deliver import boot as delivery
 from relayd.deliver.limits import Limits
 from relayd.deliver.post import Post as DeliveryPost
-from relayd.master import listeners, privileges
+from relayd.master import credentials, descriptors, listeners, privileges
 from relayd.master.children import Child
 from relayd.master.control import Control
 from relayd.master.herald import Herald
@@ -44,6 +46,7 @@ _PATIENCE_SECONDS = 15.0
 # How long a delivery process that was just killed may take to be gone; one whose master was killed has, beside
 # that, the time that a stop may take.
 _LOCK_SECONDS = 1.0
+_CONFIGURATION = 2
 # Without waiting, in case a FIFO has the name.
 _LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -54,6 +57,7 @@ def run(config: Config, log_file: Path | None, herald: Herald) -> int:
     `log_file` None is standard error. The herald tells when everything runs, or why it cannot.
     """
     identity = privileges.choose(config.process, config.spool.directory)
+    files = descriptors.raise_limit()
     with ExitStack() as undo:
         prepare_spool(config.spool.directory, identity)
         pid_file = PidFile(config.process.pid_file)
@@ -70,17 +74,18 @@ def run(config: Config, log_file: Path | None, herald: Herald) -> int:
         log = _open_log(config, log_file)
         privileges.drop(identity)
         reach_spool(config.spool.directory, identity)
+        warnings = second_looks(config, identity, files)
         setproctitle.setproctitle("relayd: master")
         log.write(events.ProcessStarted(role="master", version=__version__))
         log.write(events.ConfigLoaded(source=str(config.source or "built-in defaults")))
-        for warning in configuration.warnings(config):
+        for warning in warnings:
             log.write(events.ConfigWarning(warning=warning))
         count = config.process.workers or os.cpu_count() or 1
         board = Board(count + 2)
         gc.collect()
         patience = config.process.stop_timeout + _LOCK_SECONDS if pid_file.is_stale else _LOCK_SECONDS
         workers, courier = _children(config, count, board, bound, log, patience)
-        post = Post(config, identity, bound, control, board.slot(0), log, herald)
+        post = Post(config, identity, bound, control, board.slot(0), log, herald, warnings)
         status = Master(post, workers, courier).run()
         log.write(events.ProcessRetired(role="master", child=os.getpid()))
         log.flush()
@@ -115,18 +120,31 @@ def reach_spool(directory: Path, identity: Identity) -> None:
             )
 
 
+def second_looks(config: Config, identity: Identity, files: int) -> list[str]:
+    """As the user: what works and deserves one; StartFailed for credentials that cannot be used."""
+    found = credentials.look(config, identity.name, time.time())
+    if found.troubles:
+        raise StartFailed("; ".join(found.troubles), _CONFIGURATION)
+    limit = descriptors.warning(files)
+    return [*configuration.warnings(config), *found.warnings, *([] if limit is None else [limit])]
+
+
 def _children(
-    config: Config, count: int, board: Board, bound: list[socket.socket], log: Log, patience: float
+    config: Config, count: int, board: Board, bound: list[Bound], log: Log, patience: float
 ) -> tuple[list[Child], Child]:
     hints = Hints()
     endpoints = listeners.endpoints(bound)
+    tally = Tally(count)
 
-    def work(slot: int) -> Callable[[Channel], int]:
-        return lambda channel: worker.serve(worker.Post(config, bound, hints, channel, board.slot(slot), log))
+    def work(number: int) -> Callable[[Channel], int]:
+        def serve(channel: Channel) -> int:
+            hand = tally.hand(number - 1)
+            return worker.serve(worker.Post(config, bound, hints, channel, board.slot(number), log, hand))
+
+        return serve
 
     def deliver(channel: Channel) -> int:
-        for each in bound:
-            each.close()
+        listeners.close(bound)
         slot = board.slot(count + 1)
         limits = Limits(lock=patience)
         return delivery.deliver(DeliveryPost(config, endpoints, hints, channel, slot, log, limits))

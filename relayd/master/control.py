@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from relayd.master.privileges import Identity
+from relayd.master.report import Report
 from relayd.master.trouble import StartFailed
 
 T = TypeVar("T")
@@ -35,30 +36,6 @@ class StatusPlease(msgspec.Struct, frozen=True, tag_field="ask", tag="status"):
 
 class StopPlease(msgspec.Struct, frozen=True, tag_field="ask", tag="stop"):
     """End, as SIGTERM says it."""
-
-
-class Process(msgspec.Struct, frozen=True):
-    """One process: `started` is seconds since 1970; `restarts` counts since the master's start."""
-
-    role: str
-    pid: int
-    started: float
-    state: str
-    restarts: int = 0
-    gauges: dict[str, int] = {}
-
-
-class Report(msgspec.Struct, frozen=True):
-    """The master's answer to both: how things stand. `totals` count since its start."""
-
-    version: str
-    pid: int
-    started: float
-    state: str
-    user: str
-    listening: list[str]
-    processes: list[Process]
-    totals: dict[str, int]
 
 
 class OperatePlease(msgspec.Struct, frozen=True, tag_field="ask", tag="operate"):

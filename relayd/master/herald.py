@@ -9,10 +9,11 @@ import msgspec
 
 
 class Told(msgspec.Struct, frozen=True):
-    """None when everything runs; else why not, and the exit status of `start`."""
+    """`failure` is None when everything runs; else why not, with the exit status of `start`."""
 
     failure: str | None = None
     status: int = 0
+    warnings: list[str] = []
 
 
 class Herald:

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import psutil
 
+from relayd.base.bound import Bound
 from relayd.base.sections import IP, Listener
 from relayd.master.trouble import StartFailed
 
@@ -21,25 +22,30 @@ _BACKLOG = 4096
 _STEP_SECONDS = 0.2
 
 
-def bind(listeners: Sequence[Listener], patience: float = 0.0) -> list[socket.socket]:
+def bind(listeners: Sequence[Listener], patience: float = 0.0) -> list[Bound]:
     """Bind and listen; `patience` is how many seconds a port may stay taken by what a killed master left."""
-    bound: list[socket.socket] = []
+    bound: list[Bound] = []
     deadline = time.monotonic() + patience
     try:
         for listener in listeners:
-            bound += _bind_all(listener, deadline)
+            bound += [Bound(each, listener) for each in _bind_all(listener, deadline)]
     except BaseException:
-        for each in bound:
-            each.close()
+        close(bound)
         raise
     return bound
 
 
-def endpoints(bound: Sequence[socket.socket]) -> frozenset[tuple[IP, int]]:
+def close(bound: Sequence[Bound]) -> None:
+    """Give the sockets back."""
+    for each in bound:
+        each.socket.close()
+
+
+def endpoints(bound: Sequence[Bound]) -> frozenset[tuple[IP, int]]:
     """The addresses and ports that lead to these sockets; a wildcard stands for all of this host's addresses."""
     found: set[tuple[IP, int]] = set()
     for each in bound:
-        host, port = each.getsockname()[:2]
+        host, port = each.socket.getsockname()[:2]
         address = ip_address(host.partition("%")[0])
         found.add((address, port))
         if address.is_unspecified:
@@ -47,9 +53,14 @@ def endpoints(bound: Sequence[socket.socket]) -> frozenset[tuple[IP, int]]:
     return frozenset(found)
 
 
-def in_words(bound: Sequence[socket.socket]) -> str:
+def in_words(bound: Sequence[Bound]) -> str:
     """Where clients connect, for people: "127.0.0.1:25, [::1]:25"."""
-    return ", ".join(shown(*each.getsockname()[:2]) for each in bound)
+    return ", ".join(map(place, bound))
+
+
+def place(bound: Bound) -> str:
+    """Where clients connect to this one."""
+    return shown(*bound.socket.getsockname()[:2])
 
 
 def shown(host: str, port: int) -> str:

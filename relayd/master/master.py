@@ -14,16 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayd import __version__
-from relayd.base import counters, events
+from relayd.base import events
+from relayd.base.bound import Bound
 from relayd.base.channel import Garbled, Operate, Operated, Ready, Refused, Reopen, Retire
 from relayd.base.counters import Slot
 from relayd.base.log import Log
 from relayd.base.sections import Config
 from relayd.master import backoff, listeners
 from relayd.master.children import HANDLED, Child
-from relayd.master.control import Answers, Control, OperatePlease, Process, Report, StatusPlease, StopPlease
+from relayd.master.control import Answers, Control, OperatePlease, StatusPlease, StopPlease
 from relayd.master.herald import Herald, Told
 from relayd.master.privileges import Identity
+from relayd.master.report import Process, Report, listening, process, totals
 
 # After the time that a stop may take, a child gets this much longer to notice, and is then killed.
 _GRACE_SECONDS = 5.0
@@ -33,15 +35,16 @@ _CONTROL_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Post:
-    """What the master is handed."""
+    """What the master is handed; `warnings` are for whoever started it."""
 
     config: Config
     identity: Identity
-    bound: Sequence[socket.socket]
+    bound: Sequence[Bound]
     control: Control
     slot: Slot
     log: Log
     herald: Herald
+    warnings: Sequence[str] = ()
 
 
 class Master:
@@ -133,7 +136,7 @@ class Master:
         self._post.log.write(
             events.ProcessReady(role="master", detail=f"listening at {listeners.in_words(self._post.bound)}")
         )
-        self._post.herald.tell(Told())
+        self._post.herald.tell(Told(warnings=list(self._post.warnings)))
 
     def _reap(self) -> None:
         for child in self._children:
@@ -288,15 +291,10 @@ class Master:
             started=self._began,
             state=me.state if self._was_ready or self._stop_by is not None else "starting",
             user=self._post.identity.name,
-            listening=[listeners.shown(*each.getsockname()[:2]) for each in self._post.bound],
-            processes=[me, *(_process(child) for child in self._children)],
-            totals={name: counters.total(slots, name) for name in counters.TOTALS},
+            listening=listening(self._post.config, self._post.bound),
+            processes=[me, *map(process, self._children)],
+            totals=totals(slots),
         )
-
-
-def _process(child: Child) -> Process:
-    gauges = {name: child.slot.get(name) for name in counters.GAUGES}
-    return Process(child.role, child.pid, child.started, child.state, child.restarts, gauges)
 
 
 def _in_words(status: int) -> str:

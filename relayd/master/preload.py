@@ -10,6 +10,7 @@ import importlib
 # Escapes in log lines, host names in getaddrinfo, and what notifications are written in.
 _ENCODINGS = ("ascii", "latin-1", "utf-8", "unicode_escape", "idna", "punycode", "quopri", "base64")
 _MODULES = (
+    "_strptime",
     "concurrent.futures.thread",
     "dns._asyncio_backend",
     "dns.rdtypes.ANY.CNAME",

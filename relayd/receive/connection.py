@@ -1,54 +1,65 @@
 """A connection: one client's socket and its session machine, as the worker's event loop sees them.
 
-It carries bytes between the two, reads only as fast as verdicts can be given, and knows when a session has to
-end. It decides nothing about mail: its reception does. Whatever goes wrong here ends this session and no other.
+It carries bytes between the two, through TLS where it has begun, reads only as fast as verdicts can be given, and
+knows when a session has to end. It decides nothing about mail: its reception does. Whatever goes wrong here ends
+this session and no other.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from relayd.base.sections import IP
-from relayd.receive.policy import Peer, address_of
+from relayd.base.sections import IP, Listener
+from relayd.receive.early import spoke_early
+from relayd.receive.entrance import Introduced, admit
+from relayd.receive.facts import facts_of
 from relayd.receive.reception import Reception
+from relayd.receive.secured import Secured
 from relayd.receive.service import Service
-from relayd.smtp.reply import reply
-from relayd.smtp.server import Facts, Session, State
+from relayd.receive.visit import Visit
+from relayd.smtp.event import StartTls
+from relayd.smtp.facts import State
+from relayd.smtp.reply import Reply
+from relayd.smtp.server import Session
 from relayd.smtp.wording import BYE
 
 # So long a client may take to read its last replies once we have closed.
 _LAST_REPLIES_SECONDS = 30.0
-_BYE = bytes(BYE)
+# So long a handshake may take, at most.
+_HANDSHAKE_SECONDS = 60.0
 
 
 class Connection(asyncio.Protocol):
-    """One session."""
+    """One session; `introduced` where it came through a proxy."""
 
     __slots__ = (
-        "_began",
         "_has_ended",
         "_heard",
+        "_introduced",
         "_is_cut",
         "_is_lost",
         "_is_open",
         "_is_reading",
+        "_is_shaking",
         "_is_unread",
-        "_peer",
+        "_listener",
         "_reason",
         "_reception",
         "_service",
         "_session",
         "_transport",
+        "_visit",
     )
 
     _transport: asyncio.Transport
-    _peer: Peer
     _session: Session
     _reception: Reception
-    _began: float
+    _visit: Visit
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, listener: Listener, introduced: Introduced | None = None) -> None:
         self._service = service
+        self._listener = listener
+        self._introduced = introduced
         # When something last came of it that the session has to wait for: a reply said, or mail data.
         self._heard = 0.0
         self._reason = ""
@@ -60,6 +71,8 @@ class Connection(asyncio.Protocol):
         self._has_ended = False
         self._is_lost = False
         self._is_cut = False
+        # A handshake of TLS has begun and is not done: nothing can be said.
+        self._is_shaking = False
 
     # Called by the event loop.
 
@@ -77,6 +90,7 @@ class Connection(asyncio.Protocol):
         if not self._is_open:
             return
         self._session.feed(data)
+        self._reception.heard(len(data))
         if self._reception.is_busy:
             # It does not wait for its verdict: this much is kept, and no more is read until then. For the others
             # this saves two system calls a message.
@@ -108,6 +122,26 @@ class Connection(asyncio.Protocol):
         if self._is_open and not self._reception.is_busy:
             self._go_on()
 
+    # Called by TLS.
+
+    def secured(self, version: str, cipher: str, *, spoke: bool) -> None:
+        """The handshake is done."""
+        if not self._is_open:
+            return
+        self._is_shaking = False
+        self._heard = self._service.loop.time()
+        self._visit.secured(version, cipher)
+        if self._session.state is State.TLS:
+            self._session.secure()
+        elif spoke:
+            self._session.speak_before_greeting()
+        self._go_on()
+
+    def insecure(self, reason: str) -> None:
+        """TLS has failed."""
+        self._reason = self._reason or f"TLS: {reason}"
+        self._transport.close()
+
     # Called by the service.
 
     @property
@@ -125,7 +159,9 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             if now - self._heard >= _LAST_REPLIES_SECONDS:
                 self._transport.abort()
-        elif now - self._heard >= timeout or self._reception.dribbles(now, timeout):
+        elif now - self._heard >= (
+            min(timeout, _HANDSHAKE_SECONDS) if self._is_shaking else timeout
+        ) or self._reception.dribbles(now, timeout):
             self._reason = "timeout"
             self._session.time_out()
             self._flush()
@@ -149,42 +185,40 @@ class Connection(asyncio.Protocol):
     # The session.
 
     def _open(self) -> None:
-        service, transport = self._service, self._transport
-        name = transport.get_extra_info("peername")
-        if name is None:
-            # It was reset before we came to it.
-            transport.abort()
+        service, listener, transport = self._service, self._listener, self._transport
+        peer = admit(service, listener, transport, self._introduced)
+        if peer is None:
             return
-        if not service.has_room:
-            service.record.session_refused("too many sessions for the limit on open files")
-            transport.write(bytes(reply(421, "4.3.2", f"{service.config.hostname} Error: too many connections")))
-            transport.close()
-            return
-        settings = service.config.session
-        self._peer = peer = service.policy.peer(name[0], name[1])
-        self._session = Session(
-            Facts(
-                hostname=service.config.hostname,
-                version=service.version,
-                client_port=peer.port,
-                extended=settings.extended,
-                maximum_message=settings.maximum_message,
-                maximum_recipients=settings.maximum_recipients,
-                normalize=settings.bare_newline == "normalize" and peer.may_relay,
-            )
-        )
-        session_id = service.ids.next()
-        self._reception = Reception(service, self._session, session_id, peer, self._reached, self._resume)
-        self._began = service.loop.time()
+        self._session = Session(facts_of(service.config, service.version, listener, peer))
+        self._heard = service.loop.time()
+        self._visit = Visit(service, self, peer, self._introduced)
+        self._reception = Reception(service, self._session, self._visit, self)
         self._is_open = True
-        service.record.session_opened(session_id, peer, service.opened(self))
+        if listener.tls == "implicit":
+            self._shake_hands()
+            return
+        introduced = self._introduced
+        if spoke_early(transport) if introduced is None else introduced.spoke:
+            self._session.speak_before_greeting()
         self._go_on()
 
-    def _reached(self) -> IP | None:
-        name = self._transport.get_extra_info("sockname")
-        return None if name is None else address_of(name[0])
+    def _shake_hands(self) -> None:
+        """From here on there is TLS between the socket and this."""
+        context = self._service.tls
+        assert context is not None
+        self._is_shaking = True
+        self._heard = self._service.loop.time()
+        secured = Secured(self._transport, self, context)
+        self._transport.set_protocol(secured)
+        self._transport = secured
 
-    def _resume(self, step: Callable[[], None]) -> None:
+    # Called by the reception.
+
+    def reached(self) -> IP | None:
+        """The address of ours that the client connected to."""
+        return self._visit.reached(self._transport)
+
+    def resume(self, step: Callable[[], None]) -> None:
         """Go on after a wait, with what became possible then."""
         try:
             step()
@@ -194,6 +228,8 @@ class Connection(asyncio.Protocol):
             self._go_on()
         elif not self._reception.is_busy:
             self._finish()
+
+    # What the session says.
 
     def _go_on(self) -> None:
         """Read on as far as verdicts can be given now, and send what there is to say."""
@@ -206,10 +242,20 @@ class Connection(asyncio.Protocol):
                     break
                 if event is None:
                     break
-                self._reception.judge(event)
+                if isinstance(event, StartTls):
+                    self._start_tls()
+                else:
+                    self._reception.judge(event)
             self._flush()
         except Exception as error:
             self._broken(error)
+
+    def _start_tls(self) -> None:
+        """STARTTLS: the 220 goes out in the clear, and nothing after it (RFC 3207 section 4)."""
+        self._session.answer()
+        self._flush()
+        if self._session.state is State.TLS and not self._transport.is_closing():
+            self._shake_hands()
 
     def _must_leave(self) -> bool:
         return self._service.is_retiring and (self._is_cut or self._session.transaction is None)
@@ -224,19 +270,22 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         state = self._session.state
+        if self._is_shaking and state is not State.CLOSED:
+            self._read(not self._is_unread)
+            return
         replies = self._session.output()
         if replies:
             self._transport.write(replies)
         if replies or state is State.DATA:
             self._heard = self._service.loop.time()
         if state is State.CLOSED:
-            self._reason = self._reason or ("quit" if replies.endswith(_BYE) else "too many errors")
+            self._reason = self._reason or _ending(self._session.last_word)
             self._transport.close()
         elif not self._reception.is_busy:
             if self._has_ended:
                 self._transport.close()
             else:
-                self._read(not self._is_unread)
+                self._read(not (self._is_unread or self._session.is_waiting))
 
     def _read(self, wanted: bool) -> None:
         if wanted is self._is_reading or self._has_ended or self._transport.is_closing():
@@ -262,11 +311,14 @@ class Connection(asyncio.Protocol):
         if self._is_open:
             self._is_open = False
             self._reception.drop()
-            self._service.record.session_closed(
-                self._reception.id,
-                self._peer,
-                self._service.closed(self),
+            self._visit.end(
+                self,
                 messages=self._reception.messages,
-                seconds=self._service.loop.time() - self._began,
                 reason=self._reason or "connection lost",
+                in_handshake=self._is_shaking,
             )
+
+
+def _ending(last_word: Reply | None) -> str:
+    """Why the session closed, in the log's words."""
+    return "quit" if last_word is None or last_word is BYE else last_word.lines[0].rpartition("Error: ")[2]

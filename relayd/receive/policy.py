@@ -22,6 +22,11 @@ class Peer:
     port: int
     may_relay: bool
 
+    @property
+    def client(self) -> bytes:
+        """What counts as one client where something is counted: an IPv6 host has a whole network of 64 bits."""
+        return self.address.packed[:8]
+
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}"
 
@@ -57,21 +62,20 @@ class Policy:
     def peer(self, host: str, port: int) -> Peer:
         """What there is to know of a client, from what its socket says."""
         address = address_of(host)
-        may_relay = any(address.version == network.version and address in network for network in self.allow)
-        return Peer(address, port, may_relay)
+        return Peer(address, port, is_within(address, self.allow))
 
-    def route(self, peer: Peer, address: Address, reached: IP | None) -> Address | Reply:
+    def route(self, address: Address, reached: IP | None, *, may_relay: bool) -> Address | Reply:
         """Where mail to the address goes on to, or the reply that refuses it.
 
         `reached` is the address of ours that the client connected to, where that is known: behind a wildcard
-        listener it is the only one that shows.
+        listener it is the only one that shows. `may_relay` is for the peer's network and for a user alike.
         """
         if address.is_postmaster and self._is_ours(address, reached):
             if self.postmaster is not None:
                 return self.postmaster
             if not address.domain:
                 return reply(550, "5.1.1", f"<{address}>: no postmaster is configured here")
-        if not peer.may_relay:
+        if not may_relay:
             return reply(554, "5.7.1", f"<{address}>: Relay access denied")
         return address
 
@@ -80,6 +84,11 @@ class Policy:
             return True
         literal = address.literal
         return literal is not None and (unmapped(literal) in self.own_addresses or unmapped(literal) == reached)
+
+
+def is_within(address: IP, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether one of the networks has the address, which is unmapped."""
+    return any(address.version == network.version and address in network for network in networks)
 
 
 def address_of(host: str) -> IP:

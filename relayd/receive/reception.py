@@ -1,87 +1,73 @@
 """A reception: what one session brings, event by event, and the verdict on each.
 
-It holds the draft of the message that is coming in. Policy decides about recipients and the spool about room;
-it carries their answers to the session. A verdict that takes the disk comes later: until then it is busy. It
-fails by a reply to the client; a draft that does not become a message is discarded on every way.
+It holds the message that is coming in. Policy decides about recipients, the guard about how many, and the spool
+about room; it carries their answers to the session. A verdict that takes the disk comes later: until then it is
+busy. It fails by a reply to the client; a draft that does not become a message is discarded on every way.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from relayd.base.sections import IP
-from relayd.receive.policy import Peer
+from relayd.receive.auth import Attempt
+from relayd.receive.incoming import Incoming, begin
 from relayd.receive.service import Service
-from relayd.receive.trace import received
-from relayd.smtp.address import Address
+from relayd.receive.visit import Visit
 from relayd.smtp.command import Mail, Rcpt
+from relayd.smtp.event import Abandoned, Auth, Content, Data, EndOfData, Event
 from relayd.smtp.reply import Reply, reply
-from relayd.smtp.server import Content, Data, EndOfData, Event, Session
-from relayd.spool.envelope import Envelope, Recipient
+from relayd.smtp.server import Session
+from relayd.spool.envelope import Recipient
 from relayd.spool.errors import SpoolError
 from relayd.spool.intake import Draft
 
 W = TypeVar("W")
 
-# Mail data that takes more than so many timeouts, and comes slower than so many octets a second, only keeps the
-# session open. A person at a keyboard is done long before.
-_PATIENCE_TIMEOUTS = 12
-_SLOWEST_OCTETS_A_SECOND = 1000
+
+class Host(Protocol):
+    """The connection that the session speaks on."""
+
+    def reached(self) -> IP | None:
+        """The address of ours that the client connected to."""
+
+    def resume(self, step: Callable[[], None]) -> None:
+        """A wait is over: do the step, and let the session go on."""
 
 
 class Reception:
-    """See the module. `reached` tells the address of ours that the client connected to.
-
-    `resume` is called with what is to be done when a wait is over; it does it and lets the session go on.
-    """
+    """See the module."""
 
     __slots__ = (
-        "_began",
-        "_draft",
-        "_failure",
-        "_peer",
-        "_reached",
-        "_resume",
-        "_routed",
+        "_host",
+        "_incoming",
+        "_recipients",
         "_service",
         "_session",
         "_size",
-        "id",
+        "_visit",
         "is_busy",
         "messages",
     )
 
-    def __init__(
-        self,
-        service: Service,
-        session: Session,
-        session_id: str,
-        peer: Peer,
-        reached: Callable[[], IP | None],
-        resume: Callable[[Callable[[], None]], None],
-    ) -> None:
+    def __init__(self, service: Service, session: Session, visit: Visit, host: Host) -> None:
         self._service = service
         self._session = session
-        self._peer = peer
-        self._reached = reached
-        self._resume = resume
-        self._draft: Draft | None = None
-        self._failure: SpoolError | None = None
-        self._routed: list[Address] = []
-        self._began = 0.0
+        self._visit = visit
+        self._host = host
+        self._incoming: Incoming | None = None
+        self._recipients: list[Recipient] = []
         self._size = 0
-        self.id = session_id
         self.is_busy = False
         self.messages = 0
 
     def judge(self, event: Event) -> None:
-        """Answer the event, now or when `is_busy` ends."""
+        """Answer the event, now or when what it takes is done."""
         match event:
             case Content():
                 self._take(event.octets)
             case Rcpt():
-                self._session.answer(self._judge_rcpt(event.forward_path))
+                self._session.answer(self._judge_rcpt(event))
             case Mail():
                 self._session.answer(self._judge_mail(event))
             case Data():
@@ -89,26 +75,50 @@ class Reception:
                 self._session.answer()
             case EndOfData():
                 self._end(event)
+            case Auth():
+                self._authenticate(event)
+            case Abandoned():
+                self.drop()
+
+    def heard(self, octets: int) -> None:
+        """So much came from the client."""
+        if self._incoming is not None:
+            self._incoming.pace.octets += octets
 
     def dribbles(self, now: float, timeout: float) -> bool:
-        """Whether mail data has been coming in for long and so slowly that it is no use to wait for its end."""
-        lasted = now - self._began
-        return (
-            self._draft is not None
-            and lasted >= _PATIENCE_TIMEOUTS * timeout
-            and self._draft.size < lasted * _SLOWEST_OCTETS_A_SECOND
+        """Whether mail data has been coming in so slowly that it is no use to wait for its end."""
+        settings = self._service.config.session
+        return self._incoming is not None and self._incoming.pace.is_too_slow(
+            now,
+            timeout=timeout,
+            rate=settings.minimum_rate,
+            largest=settings.maximum_message,
+            is_trusted=self._session.is_trusted,
         )
 
     def drop(self) -> None:
-        """The session is over, and what it has not finished with it. Not while busy: a thread has the draft."""
-        if self._draft is not None:
-            self._draft.discard()
-            self._draft = None
+        """The session is over, or the transaction, and what it has not finished with it.
+
+        Not while busy: a thread has the draft.
+        """
+        if self._incoming is not None:
+            self._incoming.discard()
+            self._incoming = None
+        self._recipients.clear()
 
     # Verdicts.
 
+    @property
+    def _client(self) -> bytes:
+        """Whom the guard counts: a user, wherever it comes from, or an address."""
+        user = self._session.user
+        return b"user:" + user.encode("utf-8", "backslashreplace") if user else self._visit.peer.client
+
     def _judge_mail(self, mail: Mail) -> Reply | None:
-        self._routed.clear()
+        self._recipients.clear()
+        limited = self._service.guard.mail(self._client, self._service.loop.time())
+        if limited is not None:
+            return self._limited(limited)
         try:
             self._service.intake.check_room(mail.size or 0)
         except SpoolError as error:
@@ -116,76 +126,90 @@ class Reception:
             return error.reply
         return None
 
-    def _judge_rcpt(self, forward_path: Address) -> Reply | None:
-        reached = self._reached() if forward_path.is_postmaster else None
-        routed = self._service.policy.route(self._peer, forward_path, reached)
+    def _judge_rcpt(self, rcpt: Rcpt) -> Reply | None:
+        address = rcpt.forward_path
+        reached = self._host.reached() if address.is_postmaster else None
+        routed = self._service.policy.route(address, reached, may_relay=self._session.is_trusted)
         if isinstance(routed, Reply):
-            self._service.record.recipient_refused(self.id, self._peer, str(forward_path), routed)
+            self._service.record.recipient_refused(self._visit.id, self._visit.peer, str(address), routed)
             return routed
-        self._routed.append(routed)
+        now = self._service.loop.time()
+        limited = self._service.guard.rcpt(self._client, len(self._recipients), now)
+        if limited is not None:
+            return self._limited(limited)
+        if self._session.is_trusted:
+            self._recipients.append(Recipient(str(routed), rcpt.notify, rcpt.orcpt))
+        elif not any(each.address == str(routed) for each in self._recipients):
+            # A stranger reaches postmaster only: once, however often it is named, and without word of success,
+            # which would go to whomever the stranger says it is.
+            self._recipients.append(Recipient(str(routed), "NEVER" if rcpt.notify == "NEVER" else None))
         return None
 
+    def _limited(self, verdict: Reply) -> Reply:
+        is_new = self._service.guard.is_to_tell(self._client, self._service.loop.time())
+        self._service.record.limited(self._visit.id, self._visit.peer, self._session.user, verdict, is_new=is_new)
+        return verdict
+
+    def _authenticate(self, said: Auth) -> None:
+        authenticator = self._service.authenticator
+        assert authenticator is not None
+
+        def over(refusal: Reply | None) -> None:
+            self._service.record.authenticated(self._visit.id, self._visit.peer, said, refusal)
+            self._host.resume(partial(self._session.answer, refusal))
+
+        authenticator.verify(Attempt(self._visit.peer.client, said.user, said.password), over)
+
     def _begin(self) -> None:
-        transaction = self._session.transaction
-        assert transaction is not None
-        now = datetime.now(UTC)
-        recipients = tuple(Recipient(str(address)) for address in self._routed)
-        reverse_path = transaction.mail.reverse_path
-        draft = self._service.intake.begin(
-            Envelope(
-                arrived=now,
-                reverse_path=None if reverse_path is None else str(reverse_path),
-                recipients=recipients,
-                session=self.id,
-                client=str(self._peer),
-                helo=self._session.client_name,
-                body=transaction.mail.body,
-            )
+        self._incoming = begin(
+            self._service.intake,
+            self._session,
+            session_id=self._visit.id,
+            peer=self._visit.peer,
+            hostname=self._service.config.hostname,
+            recipients=self._recipients,
+            began=self._service.loop.time(),
         )
-        draft.write(
-            received(
-                helo=self._session.client_name,
-                client=self._peer.address,
-                hostname=self._service.config.hostname,
-                extended=self._session.is_extended,
-                message_id=draft.id,
-                only_recipient=recipients[0].address if len(recipients) == 1 else None,
-                at=now,
-            )
-        )
-        self._draft = draft
-        self._failure = None
-        self._began = self._service.loop.time()
 
     def _take(self, octets: bytes) -> None:
-        # Without a draft the disk has failed already, and the final dot will hear it.
-        if self._draft is not None:
-            self._draft.write(octets)
-            if self._draft.must_spill:
-                self._wait(self._service.in_thread, self._draft.spill, self._spilled)
+        incoming = self._incoming
+        assert incoming is not None
+        incoming.write(octets)
+        # Without a draft the disk has failed already, and the end of data will hear it.
+        if incoming.draft is not None and incoming.draft.must_spill:
+            self._wait(self._service.in_thread, incoming.draft.spill, self._spilled)
 
     def _spilled(self, result: object) -> None:
         if isinstance(result, Exception):
-            # At once, since a full disk needs the room now.
-            self.drop()
-            self._failure = self._service.spool_trouble(result)
+            assert self._incoming is not None
+            self._incoming.fail(self._service.spool_trouble(result))
 
     def _end(self, event: EndOfData) -> None:
+        incoming = self._incoming
+        assert incoming is not None
         self._size = event.size
         if event.fault is not None:
             self._refuse(event.fault)
-        elif self._draft is None:
-            self._refuse(self._failure.reply if self._failure is not None else SpoolError.reply)
-        elif self._draft.is_large:
-            self._wait(self._service.in_thread, self._draft.finish, self._finished)
+            return
+        incoming.finish()
+        if incoming.draft is None:
+            self._refuse(incoming.failure.reply if incoming.failure is not None else SpoolError.reply)
+        elif incoming.draft.is_large:
+            self._wait(self._service.in_thread, incoming.draft.finish, self._finished)
         else:
-            self._wait(self._service.commit, self._draft, self._committed)
+            self._wait(self._service.commit, incoming.draft, self._committed)
+
+    @property
+    def _draft(self) -> Draft:
+        """What a thread had, so that it is still there."""
+        assert self._incoming is not None
+        assert self._incoming.draft is not None
+        return self._incoming.draft
 
     def _finished(self, result: object) -> None:
         if isinstance(result, Exception):
             self._committed(result)
         else:
-            assert self._draft is not None
             self._wait(self._service.commit, self._draft, self._committed)
 
     def _committed(self, result: object) -> None:
@@ -193,18 +217,18 @@ class Reception:
         if isinstance(result, Exception):
             self._refuse(self._service.spool_trouble(result).reply)
             return
-        draft, self._draft = self._draft, None
-        assert draft is not None
+        draft, self._incoming = self._draft, None
         # Said before anything else can fail: a client that does not hear it sends the message again.
         self._session.answer(reply(250, "2.0.0", f"Ok: queued as {draft.id}"))
         self.messages += 1
-        self._service.record.accepted(self.id, draft, self._size)
+        self._recipients.clear()
+        self._service.record.accepted(self._visit.id, draft, self._size)
+        self._service.guard.accepted(self._client, len(draft.envelope.recipients), self._service.loop.time())
 
     def _refuse(self, verdict: Reply) -> None:
         self.drop()
-        self._failure = None
         self._session.answer(verdict)
-        self._service.record.message_refused(self.id, verdict)
+        self._service.record.message_refused(self._visit.id, verdict)
 
     def _wait(
         self, begin: Callable[[W, Callable[[object], None]], None], work: W, then: Callable[[object], None]
@@ -213,7 +237,7 @@ class Reception:
 
         def over(result: object) -> None:
             self.is_busy = False
-            self._resume(partial(then, result))
+            self._host.resume(partial(then, result))
 
         begin(work, over)
         self.is_busy = True

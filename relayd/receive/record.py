@@ -12,9 +12,13 @@ from relayd.base.counters import Slot
 from relayd.base.log import Log
 from relayd.receive.complaints import Complaints
 from relayd.receive.policy import Peer
+from relayd.smtp.event import Auth
 from relayd.smtp.reply import Reply
 from relayd.spool.errors import SpoolError, SpoolFailed, SpoolFull
 from relayd.spool.intake import Draft
+
+# Of the name that a client gives itself; the log escapes it.
+_LONGEST_USER = 255
 
 
 class Record:
@@ -43,10 +47,47 @@ class Record:
             )
         )
 
-    def session_refused(self, reason: str) -> None:
+    def session_refused(self, reason: str, client: object = "") -> None:
         """A client was turned away at the door."""
+        self._slot.add("sessions_refused")
         if self._complaints.is_due(reason, self._now()):
-            self.log.write(events.SessionRefused(reason=reason, unsaid=self._complaints.unsaid(reason)))
+            unsaid = self._complaints.unsaid(reason)
+            self.log.write(events.SessionRefused(client=str(client), reason=reason, unsaid=unsaid))
+
+    def tls_started(self, session: str, peer: Peer, version: str, cipher: str) -> None:
+        """A handshake is done."""
+        self._slot.add("tls_sessions")
+        self.log.write(events.TlsStarted(session=session, client=str(peer), version=version, cipher=cipher))
+
+    def tls_failed(self, session: str, peer: Peer, reason: str) -> None:
+        """A handshake will never be done."""
+        self._slot.add("tls_failures")
+        self.log.write(events.TlsFailed(session=session, client=str(peer), reason=reason))
+
+    def authenticated(self, session: str, peer: Peer, said: Auth, refusal: Reply | None) -> None:
+        """A client has proved to be a user, or not. The password stays with the caller."""
+        self._slot.add("authenticated" if refusal is None else "auth_failures")
+        client, user, mechanism = str(peer), said.user[:_LONGEST_USER], said.mechanism
+        self.log.write(
+            events.AuthAccepted(session=session, client=client, user=user, mechanism=mechanism)
+            if refusal is None
+            else events.AuthRefused(
+                session=session, client=client, user=user, mechanism=mechanism, reply=str(refusal)
+            )
+        )
+
+    def users_unreadable(self, error: Exception) -> None:
+        """The file of users cannot be read, so that nobody can prove to be anybody."""
+        if not isinstance(error, (OSError, ValueError)):
+            self.bug("users", error)
+        elif self._complaints.is_due("users", self._now()):
+            self.log.write(events.ConfigWarning(warning=f"users cannot be read: {error}"))
+
+    def limited(self, session: str, peer: Peer, user: str, verdict: Reply, *, is_new: bool) -> None:
+        """A client has sent all that it may in an hour; it is written down when that is new."""
+        self._slot.add("limited")
+        if is_new:
+            self.log.write(events.ClientLimited(session=session, client=str(peer), user=user, reply=str(verdict)))
 
     def accepted(self, session: str, draft: Draft, size: int) -> None:
         """A message is durable and its 250 said; `size` in octets of mail data."""

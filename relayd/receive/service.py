@@ -4,10 +4,14 @@ So a connection knows no worker, and a worker holds whatever keeps to this.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Protocol
 
 from relayd.base.sections import Config
+from relayd.receive.auth import Authenticator
+from relayd.receive.door import Door
+from relayd.receive.guard import Guard
 from relayd.receive.policy import Policy
 from relayd.receive.record import Record
 from relayd.spool.errors import SpoolError
@@ -38,11 +42,15 @@ class Service(Protocol):
     policy: Policy
     intake: Intake
     record: Record
+    door: Door
+    guard: Guard
+    authenticator: Authenticator | None
+    tls: ssl.SSLContext | None
     is_retiring: bool
 
     @property
-    def has_room(self) -> bool:
-        """Whether one more session is certain to get the descriptors that it needs."""
+    def open_sessions(self) -> int:
+        """How many there are now."""
 
     def opened(self, session: Served) -> int:
         """A session began; give how many there are now."""

@@ -15,23 +15,29 @@ from relayd.smtp.command import trace_name
 _WIDTH = 78
 
 
+def protocol_of(*, extended: bool, secure: bool, authenticated: bool, utf8: bool) -> str:
+    """The keyword of how a message came (RFC 3848, RFC 6531 section 4.3); for plain SMTP there is only one."""
+    if not extended:
+        return "SMTP"
+    return ("UTF8SMTP" if utf8 else "ESMTP") + "S" * secure + "A" * authenticated
+
+
 def received(
     *,
     helo: str,
     client: IP,
     hostname: str,
-    extended: bool,
+    protocol: str,
     message_id: str,
     only_recipient: str | None,
     at: datetime,
 ) -> bytes:
-    """The line, folded, with its CR LF; `at` is UTC.
+    """The line, folded, with its CR LF; `at` is UTC and `protocol` one of `protocol_of`.
 
     `only_recipient` fills the `for` clause, which section 7.6 wants for a single recipient only, since it would
     show the others.
     """
     literal = f"[IPv6:{client}]" if isinstance(client, IPv6Address) else f"[{client}]"
-    protocol = "ESMTP" if extended else "SMTP"
     clauses = [
         ["Received: from", trace_name(helo) or literal, f"({literal})"],
         ["by", hostname, f"(relayd) with {protocol} id {message_id}"],
@@ -39,7 +45,7 @@ def received(
         *([[f"for <{only_recipient}>"]] if only_recipient is not None else []),
     ]
     lines = [line for clause in clauses for line in _folded(clause)]
-    return ("\r\n\t".join(lines) + ";\r\n\t" + format_datetime(at) + "\r\n").encode("ascii")
+    return ("\r\n\t".join(lines) + ";\r\n\t" + format_datetime(at) + "\r\n").encode()
 
 
 def _folded(words: Sequence[str]) -> list[str]:

@@ -6,61 +6,42 @@ cannot do its work at all, and as a crash when the spool's folder can no longer 
 
 import asyncio
 import logging
-import os
-import resource
 import signal
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 from relayd import __version__
-from relayd.base import events
-from relayd.base.channel import CANNOT_BOOT, RETIRED, Channel, Garbled, Ready, Refused, Reopen, Retire
-from relayd.base.counters import Slot
-from relayd.base.log import Log
+from relayd.base import events, tls
+from relayd.base.channel import CANNOT_BOOT, RETIRED, Garbled, Ready, Refused, Reopen, Retire
 from relayd.base.loop import run
-from relayd.base.sections import Config
+from relayd.base.sections import Listener
+from relayd.base.tls import TlsError
+from relayd.receive.auth import Authenticator
 from relayd.receive.connection import Connection
+from relayd.receive.door import Door
+from relayd.receive.guard import Guard
 from relayd.receive.policy import Policy, address_of
+from relayd.receive.post import Post
+from relayd.receive.preface import Preface
 from relayd.receive.record import Record
+from relayd.receive.resources import most_sessions
 from relayd.receive.service import Served
+from relayd.receive.slowdown import Slowdown
 from relayd.spool.clerk import Clerk
-from relayd.spool.disk import Disk
 from relayd.spool.errors import SpoolError, SpoolFailed
-from relayd.spool.hint import Hints
 from relayd.spool.ids import Ids
 from relayd.spool.intake import Draft, Intake, boot_check
 from relayd.spool.layout import Layout
 
+__all__ = ["Post", "Worker", "serve"]
+
 _LARGE_AT_ONCE = 4
 # Connections that wait in the kernel; it cuts this down to net.core.somaxconn.
 _WAITING = 4096
-# Beside those that are open when all is ready, for the ledger, the log, a folder.
-_SPARE_DESCRIPTORS = 32
 # Sessions in a transaction have this long when the spool has failed and nothing more can be taken.
 _CRASH_SECONDS = 1.0
 _CRASHED = 1
-
-
-@dataclass(frozen=True)
-class Post:
-    """What a worker is handed by the master.
-
-    `disk` is what the spool's system calls go through; a disk that does not answer gets `grace` seconds when the
-    time to retire is over. All deadlines are looked at every `sweep` seconds.
-    """
-
-    config: Config
-    listeners: Sequence[socket.socket]
-    hints: Hints
-    channel: Channel
-    slot: Slot
-    log: Log
-    disk: Disk = field(default_factory=Disk)
-    grace: float = 3.0
-    sweep: float = 1.0
 
 
 def serve(post: Post) -> int:
@@ -80,7 +61,7 @@ async def _serve(post: Post) -> int:
             worker = Worker(post)
             await worker.open()
         except Exception as error:
-            if not isinstance(error, (OSError, SpoolError)):
+            if not isinstance(error, (OSError, SpoolError, TlsError)):
                 Record(post.slot, post.log, loop.time).bug("boot", error)
             post.channel.send(Refused(f"worker: {error or type(error).__name__}"))
             return CANNOT_BOOT
@@ -99,7 +80,7 @@ class Worker:
         self.version = __version__
         self.loop = asyncio.get_running_loop()
         self.ids = Ids()
-        self.policy = Policy.of(post.config, [address_of(each.getsockname()[0]) for each in post.listeners])
+        self.policy = Policy.of(post.config, [address_of(each.socket.getsockname()[0]) for each in post.listeners])
         self.intake = Intake(
             Layout(str(post.config.spool.directory)),
             post.config.spool.minimum_free,
@@ -107,7 +88,18 @@ class Worker:
             ids=self.ids,
         )
         self.record = Record(post.slot, post.log, self.loop.time)
+        config = post.config
+        self.door = Door(config.hostname, post.tally, config.session.per_client)
+        self.guard = Guard(post.tally, config.relay)
+        self.tls = None if config.tls is None else tls.server_context(config.tls)
+        self.authenticator: Authenticator | None = None
+        if config.auth is not None:
+            self.authenticator = Authenticator(
+                config.auth.users, self.loop, self.record.users_unreadable, Slowdown(post.wrong_password)
+            )
         self.is_retiring = False
+        self._tally = post.tally
+        self._memory = post.memory
         self._listeners = post.listeners
         self._hints = post.hints
         self._channel = post.channel
@@ -115,7 +107,6 @@ class Worker:
         self._large = ThreadPoolExecutor(_LARGE_AT_ONCE, "large")
         self._servers: list[asyncio.Server] = []
         self._connections: set[Served] = set()
-        self._most_sessions = sys.maxsize
         self._status = RETIRED
         self._grace = post.grace
         self._sweep_every = post.sweep
@@ -130,14 +121,21 @@ class Worker:
         # asyncio calls accept as often in a row as its backlog says, also when no descriptor is left, and then
         # comes back for each failure.
         backlog = 1 if isinstance(self.loop, asyncio.SelectorEventLoop) else _WAITING
-        for listener in self._listeners:
-            server = await self.loop.create_server(lambda: Connection(self), sock=listener, backlog=backlog)
-            self._servers.append(server)
-            listener.listen(_WAITING)
+        for each in self._listeners:
+            made = self._protocol(each.listener)
+            self._servers.append(await self.loop.create_server(made, sock=each.socket, backlog=backlog))
+            each.socket.listen(_WAITING)
         self.loop.add_reader(self._channel.fileno(), self._hear_master)
-        self._most_sessions = _most_sessions()
+        self._tally.begin()
+        self.door.most = most_sessions()
         self._sweep()
         self._channel.send(Ready())
+
+    def _protocol(self, listener: Listener) -> Callable[[], asyncio.Protocol]:
+        """What serves a connection to this listener."""
+        if listener.proxy:
+            return lambda: Preface(self, listener)
+        return lambda: Connection(self, listener)
 
     async def work(self) -> int:
         """Serve until there is nothing more to serve; give the exit status."""
@@ -158,13 +156,15 @@ class Worker:
         else:
             self._committer.close()
             self._large.shutdown()
+        if self.authenticator is not None:
+            self.authenticator.close()
 
     # What connections ask.
 
     @property
-    def has_room(self) -> bool:
-        """Whether one more session is certain to get the descriptors that it needs."""
-        return len(self._connections) < self._most_sessions
+    def open_sessions(self) -> int:
+        """How many there are now."""
+        return len(self._connections)
 
     def in_thread(self, work: Callable[[], None], done: Callable[[object], None]) -> None:
         """Do the slow part of a large message; `done` gets what came of it, an exception included."""
@@ -262,12 +262,13 @@ class Worker:
     def _sweep(self) -> None:
         """One look at all deadlines, instead of a timer for each session."""
         self.loop.call_later(self._sweep_every, self._sweep)
+        self.door.look(self._memory())
         now = self.loop.time()
         for connection in list(self._connections):
             connection.sweep(now, self.config.session.timeout)
         # Lines that could not be written are tried again when nothing else happens.
         self.record.log.flush()
-        if not self.is_retiring and not all(map(_listens, self._listeners)):
+        if not self.is_retiring and not all(_listens(each.socket) for each in self._listeners):
             # uvloop closes a listener for good and without a word when accept fails oddly.
             self.record.bug("listener", RuntimeError("a listener has died"))
             self._retire(_CRASH_SECONDS, _CRASHED)
@@ -284,11 +285,3 @@ class Worker:
 
 def _listens(listener: socket.socket) -> bool:
     return listener.fileno() >= 0 and bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-
-
-def _most_sessions() -> int:
-    """A session may need two descriptors: its socket, and the draft of its message."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
-        return sys.maxsize
-    return max(1, (files - len(os.listdir("/proc/self/fd")) - _SPARE_DESCRIPTORS) // 2)

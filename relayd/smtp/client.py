@@ -12,76 +12,21 @@ that does not keep to the protocol ends the conversation with a reply that says 
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 
+from relayd.smtp.order import NotAnOrder as NotAnOrder
+from relayd.smtp.order import Order as Order
+from relayd.smtp.order import Wish as Wish
+from relayd.smtp.phase import TIMEOUTS as TIMEOUTS
+from relayd.smtp.phase import Phase as Phase
+from relayd.smtp.progress import Event as Event
+from relayd.smtp.progress import Finished as Finished
+from relayd.smtp.progress import Over as Over
+from relayd.smtp.progress import Ready as Ready
+from relayd.smtp.progress import SendContent as SendContent
 from relayd.smtp.reply import NotAReply, Parser, Reply, reply
-from relayd.smtp.transaction import Order as Order
 from relayd.smtp.transaction import Result as Result
 from relayd.smtp.transaction import Transaction
 from relayd.smtp.transcript import Transcript
-
-
-class Phase(Enum):
-    """What the conversation waits for."""
-
-    GREETING = "greeting"
-    HELLO = "reply to EHLO"
-    READY = "idle"
-    MAIL = "reply to MAIL"
-    RCPT = "reply to RCPT"
-    DATA = "reply to DATA"
-    CONTENT = "mail data to send"
-    FINAL = "reply to the final dot"
-    RESET = "reply to RSET"
-    QUIT = "reply to QUIT"
-    CLOSED = "closed"
-
-
-# Section 4.5.3.2, in seconds. CONTENT is the data block's, FINAL the one after the final dot; the RFC names
-# none for EHLO, RSET and QUIT: they get MAIL's, but nobody owes a server ten minutes after the mail is gone.
-TIMEOUTS: dict[Phase, float] = {
-    Phase.GREETING: 300.0,
-    Phase.HELLO: 300.0,
-    Phase.READY: 300.0,
-    Phase.MAIL: 300.0,
-    Phase.RCPT: 300.0,
-    Phase.DATA: 120.0,
-    Phase.CONTENT: 180.0,
-    Phase.FINAL: 600.0,
-    Phase.RESET: 20.0,
-    Phase.QUIT: 5.0,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """EHLO or HELO was accepted; a transaction may begin. `greeting` is the server's 220."""
-
-    greeting: Reply
-    extensions: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class SendContent:
-    """The server said 354 and at least one forward-path stands: send the mail data, then its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The transaction is over; the conversation goes on unless `phase` is CLOSED."""
-
-    result: Result
-
-
-@dataclass(frozen=True, slots=True)
-class Over:
-    """The conversation ended outside a transaction; `reason`, never positive, is why mail that waits cannot go."""
-
-    reason: Reply
-
-
-Event = Ready | SendContent | Finished | Over
 
 
 class Conversation:
@@ -145,10 +90,10 @@ class Conversation:
         """Start a transaction; only while READY."""
         assert self.phase is Phase.READY
         self._transaction = Transaction(order)
-        self._command(Phase.MAIL, self._mail_command(order))
+        self._command(Phase.MAIL, order.mail(self.extensions))
         if self._pipelines:
-            for path in order.forward_paths:
-                self._command(Phase.RCPT, f"RCPT TO:<{path}>")
+            for place in range(len(order.forward_paths)):
+                self._command(Phase.RCPT, order.rcpt(place, self.extensions))
             self._command(Phase.DATA, "DATA")
 
     def content_sent(self) -> None:
@@ -244,9 +189,9 @@ class Conversation:
             self._next_rcpt()
 
     def _next_rcpt(self) -> None:
-        path = self._under_way.next_path
-        if path is not None:
-            self._command(Phase.RCPT, f"RCPT TO:<{path}>")
+        place = self._under_way.next_place
+        if place is not None:
+            self._command(Phase.RCPT, self._under_way.order.rcpt(place, self.extensions))
         elif self._under_way.has_recipient:
             self._command(Phase.DATA, "DATA")
         else:
@@ -306,14 +251,6 @@ class Conversation:
         self._output.append(octets)
         self._awaited.append(phase)
         self._unsent += 1
-
-    def _mail_command(self, order: Order) -> str:
-        words = [f"MAIL FROM:<{order.reverse_path}>"]
-        if order.size is not None and "SIZE" in self.extensions:
-            words.append(f"SIZE={order.size}")
-        if order.body is not None and "8BITMIME" in self.extensions:
-            words.append(f"BODY={order.body}")
-        return " ".join(words)
 
     def _close(self) -> None:
         self._closed = True

@@ -6,7 +6,9 @@ the command is written; nothing raises.
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
+from relayd.smtp import parameter
 from relayd.smtp.address import (
     Address,
     NotAnAddress,
@@ -16,49 +18,71 @@ from relayd.smtp.address import (
     parse_mailbox,
     parse_path,
 )
-from relayd.smtp.reply import Reply, reply
-from relayd.smtp.wording import SYNTAX, UNKNOWN_PARAMETER
+from relayd.smtp.reply import Reply
+from relayd.smtp.wording import INTERNATIONAL_PATH, INTERNATIONAL_REVERSE_PATH, SYNTAX, UNKNOWN_PARAMETER
 
-# Section 4.5.3.1.4, and what the extensions add to MAIL: SIZE 26 (RFC 1870), 8BITMIME 17 (RFC 6152).
-MAXIMUM_LINE = 512
-MAXIMUM_MAIL_LINE = MAXIMUM_LINE + 26 + 17
 _LONGEST_NAME = 255
 
 _BLANKS = re.compile(r"[ \t]+")
-# Section 4.1.2, esmtp-param.
-_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e]+))?")
-# RFC 1870 section 4.
-_SIZE = re.compile(r"[0-9]{1,20}")
+# RFC 3030 section 2: how many octets the chunk has, and whether it is the last.
+_CHUNK = re.compile(r"([0-9]{1,20})(?:[ \t]+(LAST))?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """MAIL: a new transaction's reverse-path (None is the null one) and its parameters, `size` in octets."""
+    """MAIL: a new transaction's reverse-path (None is the null one) and its parameters, `size` in octets.
+
+    `ret` and `envid` are those of RFC 3461 section 4, `envid` in xtext as it came.
+    """
 
     reverse_path: Address | None
     size: int | None = None
     body: str | None = None
+    smtputf8: bool = False
+    ret: Literal["FULL", "HDRS"] | None = None
+    envid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rcpt:
-    """RCPT: one more forward-path of the transaction."""
+    """RCPT: one more forward-path of the transaction.
+
+    `notify`, in capital letters, and `orcpt`, as it came, are the parameters of RFC 3461 section 4.
+    """
 
     forward_path: Address
+    notify: str | None = None
+    orcpt: str | None = None
 
 
 def split(line: bytes) -> tuple[str, str]:
     """The verb in capitals, and the rest of a line without the blanks around it.
 
-    An octet beyond ASCII becomes U+FFFD, which no verb and no grammar has.
+    What is no UTF-8 becomes U+FFFD, which no verb and no grammar has. A verb beyond ASCII is left as it is, since
+    some such letters have a capital in ASCII.
     """
-    verb, *rest = _BLANKS.split(line.decode("ascii", "replace"), maxsplit=1)
-    return verb.upper(), rest[0].rstrip(" \t") if rest else ""
+    text = line.decode("utf-8", "replace")
+    if "\t" in text:
+        verb, *rest = _BLANKS.split(text, maxsplit=1)
+        argument = rest[0].rstrip(" \t") if rest else ""
+    else:
+        verb, _, argument = text.partition(" ")
+        argument = argument.strip(" ")
+    return verb.upper() if verb.isascii() else verb, argument
 
 
 def is_text(argument: str) -> bool:
     """Whether there are only characters in it that a command may have (section 4.1.2, last paragraph)."""
-    return argument.isascii() and argument.replace("\t", " ").isprintable()
+    return argument.isascii() and _is_printable(argument)
+
+
+def is_international_text(argument: str) -> bool:
+    """Whether there are only characters in it that a command with a mailbox may have (RFC 6531 section 3.3)."""
+    return _is_printable(argument) and "\ufffd" not in argument
+
+
+def _is_printable(argument: str) -> bool:
+    return argument.isprintable() or argument.replace("\t", " ").isprintable()
 
 
 def client_name(argument: str) -> str | None:
@@ -71,70 +95,115 @@ def client_name(argument: str) -> str | None:
     return name if 0 < len(name) <= _LONGEST_NAME else None
 
 
-def parse_mail(argument: str, *, extended: bool) -> Mail | Reply:
-    """Read what follows MAIL (section 4.1.1.2); `extended` says whether parameters may stand there."""
+def parse_mail(
+    argument: str, *, extended: bool, origin: str | None = None, authenticates: bool = False
+) -> Mail | Reply:
+    """Read what follows MAIL (section 4.1.1.2); `extended` says whether parameters may stand there.
+
+    `origin` is the domain of a path that has none, and `authenticates` whether there is AUTH, which brings a
+    parameter of that name.
+    """
     found = _path(argument, "FROM:")
     if found is None:
         return SYNTAX["MAIL"]
-    path, parameters = found
+    path, words = found
     try:
-        reverse_path = parse_path(path) if path else None
+        reverse_path = _address(path, origin, international=extended) if path else None
     except NotAnAddress:
         return SYNTAX["MAIL"]
-    if not parameters:
-        return Mail(reverse_path)
+    if not words:
+        return Mail(reverse_path) if path.isascii() else INTERNATIONAL_REVERSE_PATH
     if not extended:
         return UNKNOWN_PARAMETER
-    return _mail_parameters(reverse_path, parameters)
+    values = parameter.read(words, parameter.MAIL_WITH_AUTH if authenticates else parameter.MAIL)
+    if not isinstance(values, dict):
+        return values or SYNTAX["MAIL"]
+    smtputf8 = "SMTPUTF8" in values
+    if not path.isascii() and not smtputf8:
+        return INTERNATIONAL_REVERSE_PATH
+    size, ret = values.get("SIZE"), values.get("RET")
+    return Mail(
+        reverse_path,
+        None if size is None else int(size),
+        values.get("BODY"),
+        smtputf8,
+        "FULL" if ret == "FULL" else "HDRS" if ret == "HDRS" else None,
+        values.get("ENVID"),
+    )
 
 
-def _mail_parameters(reverse_path: Address | None, parameters: list[str]) -> Mail | Reply:
-    size: int | None = None
-    body: str | None = None
-    for word in parameters:
-        found = _PARAMETER.fullmatch(word)
-        if found is None:
-            return SYNTAX["MAIL"]
-        keyword, value = found[1].upper(), (found[2] or "").upper()
-        match keyword:
-            case "SIZE" if size is None and _SIZE.fullmatch(value):
-                size = int(value)
-            case "BODY" if body is None and value in ("7BIT", "8BITMIME"):
-                body = value
-            case "SIZE" | "BODY":
-                return reply(501, "5.5.4", f"Error: bad or repeated parameter {word[:80]}")
-            case _:
-                return UNKNOWN_PARAMETER
-    return Mail(reverse_path, size, body)
+def parse_rcpt(
+    argument: str, *, extended: bool = True, origin: str | None = None, smtputf8: bool = False
+) -> Rcpt | Reply:
+    """Read what follows RCPT (section 4.1.1.3), `<postmaster>` without a domain included.
 
-
-def parse_rcpt(argument: str) -> Rcpt | Reply:
-    """Read what follows RCPT (section 4.1.1.3), `<postmaster>` without a domain included."""
+    `origin` is as for MAIL; `smtputf8` says whether MAIL had the parameter of that name.
+    """
     found = _path(argument, "TO:")
     if found is None:
         return SYNTAX["RCPT"]
-    path, parameters = found
+    path, words = found
     try:
-        forward_path = Address(path, "") if path.lower() == "postmaster" else parse_path(path)
+        if path.lower() == "postmaster":
+            forward_path = Address(path, "")
+        else:
+            forward_path = _address(path, origin, international=extended)
     except NotAnAddress:
         return SYNTAX["RCPT"]
-    if not parameters:
+    if not smtputf8 and not argument.isascii():
+        return INTERNATIONAL_PATH
+    if not words:
         return Rcpt(forward_path)
-    well_formed = all(_PARAMETER.fullmatch(word) for word in parameters)
-    return UNKNOWN_PARAMETER if well_formed else SYNTAX["RCPT"]
+    if not extended:
+        return UNKNOWN_PARAMETER
+    values = parameter.read(words, parameter.RCPT)
+    if not isinstance(values, dict):
+        return values or SYNTAX["RCPT"]
+    return Rcpt(forward_path, values.get("NOTIFY"), values.get("ORCPT"))
 
 
-def names_a_user(argument: str) -> bool:
-    """Whether the argument of VRFY is a mailbox or a user name (section 4.1.1.6)."""
-    if argument.startswith("<") and argument.endswith(">"):
-        argument = argument[1:-1]
-    if is_local_part(argument):
+def parse_bdat(argument: str) -> tuple[int, bool] | None:
+    """Read what follows BDAT: the chunk's octets, and whether it is the last; None when it says neither."""
+    found = _CHUNK.fullmatch(argument)
+    return None if found is None else (int(found[1]), found[2] is not None)
+
+
+def parse_auth(argument: str) -> tuple[str, str] | None:
+    """Read what follows AUTH (RFC 4954 section 4): the mechanism in capitals, and the initial response or ""."""
+    words = argument.split()
+    return (words[0].upper(), "".join(words[1:])) if 1 <= len(words) <= 2 else None
+
+
+def parse_vrfy(argument: str, *, extended: bool) -> Reply | None:
+    """What is wrong with the argument of VRFY: a mailbox or a user name (section 4.1.1.6), and SMTPUTF8.
+
+    RFC 6531 section 3.7.4.2 has the parameter.
+    """
+    words = argument.rsplit(None, 1)
+    smtputf8 = extended and len(words) == 2 and words[1].isascii() and words[1].upper() == "SMTPUTF8"
+    user = words[0] if smtputf8 else argument
+    if not _names_a_user(user, international=extended):
+        return SYNTAX["VRFY"]
+    return None if smtputf8 or user.isascii() else INTERNATIONAL_PATH
+
+
+def _names_a_user(text: str, *, international: bool) -> bool:
+    if text.startswith("<") and text.endswith(">"):
+        text = text[1:-1]
+    if is_local_part(text, international=international):
         return True
     try:
-        parse_mailbox(argument)
+        parse_mailbox(text, international=international)
     except NotAnAddress:
         return False
     return True
+
+
+def _address(path: str, origin: str | None, *, international: bool) -> Address:
+    """A path's mailbox, which has the origin's domain where it has none itself; raise NotAnAddress."""
+    if origin is not None and is_local_part(path, international=international):
+        path = f"{path}@{origin}"
+    return parse_path(path, international=international)
 
 
 def _path(argument: str, keyword: str) -> tuple[str, list[str]] | None:
@@ -150,8 +219,8 @@ def _path(argument: str, keyword: str) -> tuple[str, list[str]] | None:
     path, rest = text[1:end], text[end + 1 :]
     if not rest:
         return path, []
-    blank, *parameters = _BLANKS.split(rest)
-    return None if blank else (path, parameters)
+    blank, *words = _BLANKS.split(rest)
+    return None if blank else (path, words)
 
 
 def _closing_bracket(text: str) -> int:

@@ -1,9 +1,9 @@
 """Mail data: transparency, line endings and the end of data (RFC 5321 sections 2.3.8, 4.1.1.4 and 4.5.2).
 
-`Decoder` turns what a client sends after DATA into the message, `Encoder` turns a message into what goes to a
-server. Both work on whole chunks, never line by line, and what they make of an octet does not depend on where
-chunks are cut. CR LF . CR LF is the end and nothing else is: a lone CR, a lone LF and a NUL are found, never
-understood. Neither raises.
+`Decoder` turns what a client sends after DATA into the message and `Chunks` what it sends by BDAT (RFC 3030),
+`Encoder` turns a message into what goes to a server. They work on whole chunks, never line by line, and what they
+make of an octet does not depend on where chunks are cut. After DATA, CR LF . CR LF is the end and nothing else
+is: a lone CR, a lone LF and a NUL are found, never understood. None raises.
 """
 
 import re
@@ -26,44 +26,23 @@ _FORBIDDEN_OR_BARE_LF = re.compile(rb"\r(?!\n)|\0|(?<!\r)\n")
 _BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
-class Decoder:
-    """The receiving side of one message's data.
+class _Checked:
+    """What there is to check in one message's data, however it comes.
 
     `normalize` turns bare LF into CR LF (for clients that may relay); otherwise a bare LF is a fault. `limit`
     is in octets of the message as stored. A fault does not end the data: the rest is read and dropped, and
-    `fault` holds the reply for the final dot, which is about the first thing in the message that is wrong.
+    `fault` holds the reply for its end, which is about the first thing in the message that is wrong.
     """
+
+    __slots__ = ("_held", "_hops", "_limit", "_normalize", "fault", "size")
 
     def __init__(self, *, limit: int, normalize: bool) -> None:
         self._limit = limit
         self._normalize = normalize
-        # A virtual CR LF before the first line lets one search find both ".CRLF" at the very start and
-        # CR LF . CR LF anywhere later; `_skip` takes it out of the output again.
-        self._held = b"\r\n"
-        self._skip = 2
+        self._held = b""
         self._hops = _Hops()
         self.size = 0
         self.fault: Reply | None = None
-
-    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """Give the message's next octets, and what followed the end of data, or None before the end."""
-        if self._held:
-            data = self._held + data
-        end = data.find(END)
-        if end >= 0:
-            return self._decode(data[: end + 2]), data[end + len(END) :]
-        keep = len(data) - _unfinished(data)
-        self._held = data[keep:]
-        return self._decode(data[:keep]), None
-
-    def _decode(self, piece: bytes) -> bytes:
-        if self.fault is not None or not piece:
-            return b""
-        piece = piece.replace(b"\r\n.", b"\r\n")
-        if self._skip:
-            piece = piece[self._skip :]
-            self._skip = 0
-        return self._check(piece)
 
     def _check(self, piece: bytes) -> bytes:
         """Find the first thing that is wrong. A held-back CR never ends a piece, so that pairs stay whole."""
@@ -87,9 +66,78 @@ class Decoder:
         return fits if self.fault is None else b""
 
 
+class Decoder(_Checked):
+    """The receiving side of one message's data, from DATA to the final dot."""
+
+    __slots__ = ("_skip",)
+
+    def __init__(self, *, limit: int, normalize: bool) -> None:
+        super().__init__(limit=limit, normalize=normalize)
+        # A virtual CR LF before the first line lets one search find both ".CRLF" at the very start and
+        # CR LF . CR LF anywhere later; `_skip` takes it out of the output again.
+        self._held = b"\r\n"
+        self._skip = 2
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """Give the message's next octets, and what followed the end of data, or None before the end."""
+        if self._held:
+            data = self._held + data
+        end = data.find(END)
+        if end >= 0:
+            return self._decode(data[: end + 2]), data[end + len(END) :]
+        keep = len(data) - _unfinished(data)
+        self._held = data[keep:]
+        return self._decode(data[:keep]), None
+
+    def _decode(self, piece: bytes) -> bytes:
+        if self.fault is not None or not piece:
+            return b""
+        piece = piece.replace(b"\r\n.", b"\r\n")
+        if self._skip:
+            piece = piece[self._skip :]
+            self._skip = 0
+        return self._check(piece)
+
+
+class Chunks(_Checked):
+    """The receiving side of one message's data in chunks: as it is, without transparency and without an end.
+
+    Where chunks end means nothing: a CR LF may lie across it. After the last octet `finish` gives what is left.
+    """
+
+    __slots__ = ("_ends_line",)
+
+    def __init__(self, *, limit: int, normalize: bool) -> None:
+        super().__init__(limit=limit, normalize=normalize)
+        self._ends_line = True
+
+    def feed(self, data: bytes) -> bytes:
+        """Give the message's next octets."""
+        if self._held:
+            data = self._held + data
+        self._held = b"\r" if data.endswith(b"\r") else b""
+        return self._take(data.removesuffix(b"\r"))
+
+    def finish(self) -> bytes:
+        """The end: a CR may have been the last octet, and a last line without its CR LF gets one.
+
+        Mail data is lines (RFC 5321 section 2.3.1), and every way on from here ends the last one so.
+        """
+        held, self._held = self._held, b""
+        return self._take(held or (b"" if self._ends_line else b"\r\n"))
+
+    def _take(self, piece: bytes) -> bytes:
+        if self.fault is not None or not piece:
+            return b""
+        octets = self._check(piece)
+        self._ends_line = octets.endswith(b"\n")
+        return octets
+
+
 class _Hops:
     """Counts the Received lines of a message's header while its octets pass by (section 6.3)."""
 
+    __slots__ = ("_in_header", "_tail", "count")
     _LINE = b"\r\nreceived:"
 
     def __init__(self) -> None:

@@ -51,6 +51,8 @@ class Reply:
     def __bytes__(self) -> bytes:
         """The wire form, one line or several, each ended by CR LF."""
         prefix = f"{self.enhanced} " if self.enhanced else ""
+        if len(self.lines) == 1:
+            return f"{self.code} {prefix}{self.lines[0]}\r\n".encode("ascii", "replace")
         last = len(self.lines) - 1
         return "".join(
             f"{self.code}{' ' if index == last else '-'}{prefix}{line}\r\n"

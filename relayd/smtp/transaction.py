@@ -1,29 +1,12 @@
 """A transaction as the client sees it: the order, what the server has said to it so far, and the result.
 
-Refuses to know the conversation around it. Fails with ValueError for an order that no line could carry.
+Refuses to know the conversation around it.
 """
 
 from dataclasses import dataclass, field
 
+from relayd.smtp.order import Order
 from relayd.smtp.reply import Reply
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One transaction to perform: paths in wire form, `size` in octets (for SIZE), `body` for BODY.
-
-    Raises ValueError for a path that would not stay inside its line.
-    """
-
-    reverse_path: str
-    forward_paths: tuple[str, ...]
-    size: int | None = None
-    body: str | None = None
-
-    def __post_init__(self) -> None:
-        for path in (self.reverse_path, *self.forward_paths):
-            if not path.isprintable():
-                raise ValueError(f"not a path: {path!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +31,10 @@ class Transaction:
     data: Reply | None = None
 
     @property
-    def next_path(self) -> str | None:
-        """The first forward-path that has no reply yet."""
-        paths = self.order.forward_paths
-        return paths[len(self.recipients)] if len(self.recipients) < len(paths) else None
+    def next_place(self) -> int | None:
+        """The place of the first forward-path that has no reply yet."""
+        place = len(self.recipients)
+        return place if place < len(self.order.forward_paths) else None
 
     @property
     def has_recipient(self) -> bool:

@@ -16,7 +16,7 @@ from relayd.spool.outcome import Entry, Outcome
 class Claim:
     """`state` is the folder that it was taken from, `size` the file's, `offset` where in it the mail data begins.
 
-    `open` are the recipients without a final outcome, `owed` failures of attempts before that nobody was told of.
+    `open` are the recipients without a final outcome, `owed` is what the originator was not told.
     """
 
     id: str
@@ -46,9 +46,9 @@ class Claim:
         return name_of(self.id, self.size)
 
     @property
-    def failures(self) -> list[Outcome]:
-        """Failures that the originator is owed word of."""
-        return [*self.owed, *(outcome for outcome in self.outcomes if outcome.kind.is_failure)]
+    def untold(self) -> list[Outcome]:
+        """What the originator is owed word of."""
+        return [*self.owed, *(outcome for outcome in self.outcomes if outcome.kind.is_owed)]
 
     def take(self, outcomes: Iterable[Outcome]) -> None:
         """Note outcomes; one that was noted before is not noted again."""

@@ -5,7 +5,7 @@ as it will be sent, without transparency dots. `unpack` raises NotSound for anyt
 """
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,23 +17,40 @@ _OTHER_FIRST_LINE = re.compile(rb"relayd ([0-9]{1,9})\n")
 _END = b"\n\n"
 
 # The wire form of an smtp Address. The pattern keeps a file that somebody edited from putting a line break
-# into a command; the grammar was checked when the address came in.
-Path = Annotated[str, msgspec.Meta(pattern=r"^[\x20-\x7e]{1,320}@[\x21-\x3f\x41-\x7e]{1,255}\Z")]
+# into a command; the grammar was checked when the address came in. Beyond ASCII: RFC 6531.
+# What may not stand there is named, since a class of all that may is slow to compile.
+_NO_GLYPH = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+Path = Annotated[str, msgspec.Meta(pattern=rf"^[^{_NO_GLYPH}]{{1,320}}@[^{_NO_GLYPH}\x20@]{{1,255}}\Z")]
 
-
-# The value of BODY (RFC 6152 section 2), for the same reason.
+# The value of BODY (RFC 6152 section 2), and those of DSN (RFC 3461 section 4) as the client wrote them, in
+# xtext, for the same reason.
 Body = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{1,16}\Z")]
+Notify = Annotated[
+    str, msgspec.Meta(pattern=r"^(?:NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY))*)\Z")
+]
+Xtext = Annotated[str, msgspec.Meta(pattern=rf"^[^{_NO_GLYPH}\x20]{{1,600}}\Z")]
 
 
-class Recipient(msgspec.Struct, frozen=True):
-    """One forward-path; outcomes know it by its index in the envelope."""
+class Recipient(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One forward-path; outcomes know it by its index in the envelope.
+
+    `notify` and `orcpt` are the parameters of RFC 3461 section 4, where the client gave them: `notify` in capital
+    letters, `orcpt` as it came, "rfc822;" and xtext.
+    """
 
     address: Path
+    notify: Notify | None = None
+    orcpt: Xtext | None = None
 
     @property
     def domain(self) -> str:
         """The domain in lower case, or the literal in brackets."""
         return self.address.rpartition("@")[2].lower()
+
+    @property
+    def wants_success(self) -> bool:
+        """Whether word of its success was asked for."""
+        return self.notify is not None and "SUCCESS" in self.notify
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,7 +58,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `arrived` is UTC. `reverse_path` None is the null reverse-path. `session` names the session in the log;
     `client` is the address and port of the peer and `helo` its name for itself; all three are empty for a
-    notification of our own. `body` is the parameter of RFC 6152, where the client gave one.
+    notification of our own; `user` is whom it has proved to be, empty for nobody. `body` is the parameter of RFC
+    6152, `smtputf8` that of RFC 6531, `ret` and `envid` (in xtext) those of RFC 3461, where the client gave them.
     """
 
     arrived: Instant
@@ -50,7 +68,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     session: str = ""
     client: str = ""
     helo: str = ""
+    user: str = ""
     body: Body | None = None
+    smtputf8: bool = False
+    ret: Literal["FULL", "HDRS"] | None = None
+    envid: Xtext | None = None
 
 
 _encoder = msgspec.json.Encoder()

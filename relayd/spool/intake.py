@@ -1,14 +1,16 @@
 """The intake: where a worker writes messages and makes them durable, many in one group.
 
 A draft is written in tmp/ and becomes a message by a rename to new/. `commit` returns when the messages are
-durable and visible, so a 250 may follow. Drafts up to `LARGE` octets stay in memory until then; larger ones
-are written as they come, by `spill` and `finish`, which may block and belong in a thread.
+durable and visible, so a 250 may follow. Drafts up to `LARGE` octets stay in memory until then, as long as all
+of them together leave room there; others are written as they come, by `spill` and `finish`, which may block and
+belong in a thread.
 
 Refuses to know sessions and replies. Fails with SpoolFull or SpoolFailed, for each draft on its own, except
 that an error of the folder's fsync fails the whole group and is `uncertain`; after that nothing more is taken.
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -21,18 +23,42 @@ from relayd.spool.ledger import Ledger, accepted
 
 LARGE = 262_144
 
+# All drafts of a process together; beyond it, what has more than a few octets in memory is written.
+_MEMORY = 32 << 20
+_FEW = 4096
+
 # Each draft of a group holds a descriptor; a process has some thousand, and its sessions need them too.
 _LARGEST_GROUP = 128
 # With fewer inodes free, those that are left are for the journals of what is here already.
 _FEWEST_INODES = 100
 
 
+class Memory:
+    """What all drafts of a process hold in memory, in octets; from any thread."""
+
+    def __init__(self, most: int = _MEMORY) -> None:
+        self._most = most
+        self._used = 0
+        self._lock = threading.Lock()
+
+    @property
+    def is_short(self) -> bool:
+        """Whether they hold more than they should."""
+        return self._used > self._most
+
+    def add(self, octets: int) -> None:
+        """So many more, or fewer."""
+        with self._lock:
+            self._used += octets
+
+
 class Draft:
     """A message on its way in. `id` is final from the start; `size` counts the whole file, in octets."""
 
-    def __init__(self, message_id: str, envelope: Envelope, path: str, disk: Disk) -> None:
+    def __init__(self, message_id: str, envelope: Envelope, path: str, disk: Disk, memory: Memory) -> None:
         self.id = message_id
         self.envelope = envelope
+        self._memory = memory
         self._path = path
         self._disk = disk
         self._fd = -1
@@ -40,12 +66,14 @@ class Draft:
         self._is_synced = False
         self._chunks = [pack(envelope)]
         self._unwritten = self.size = len(self._chunks[0])
+        memory.add(self.size)
 
     def write(self, octets: bytes) -> None:
         """Add mail data; no system call."""
         self._chunks.append(octets)
         self._unwritten += len(octets)
         self.size += len(octets)
+        self._memory.add(len(octets))
 
     @property
     def is_large(self) -> bool:
@@ -54,8 +82,8 @@ class Draft:
 
     @property
     def must_spill(self) -> bool:
-        """Whether more than LARGE octets wait in memory."""
-        return self._unwritten > LARGE
+        """Whether more octets wait in memory than may, LARGE or, when it is short, a few."""
+        return self._unwritten > LARGE or (self._unwritten > _FEW and self._memory.is_short)
 
     def spill(self) -> None:
         """Write what waits in memory; raise SpoolError."""
@@ -65,8 +93,7 @@ class Draft:
             self._disk.write(self._fd, b"".join(self._chunks))
         except OSError as error:
             raise from_os(error, f"write {self._path}") from error
-        self._chunks.clear()
-        self._unwritten = 0
+        self._forget()
 
     def start_write_back(self) -> None:
         """Let the medium begin before anybody waits for it."""
@@ -101,12 +128,18 @@ class Draft:
     def discard(self) -> None:
         """Forget it, and its file where it is not a message yet; never fails."""
         self._close()
-        self._chunks.clear()
+        self._forget()
         if self._has_file:
             self._has_file = False
             # When the disk is gone, the sweep at the next start takes what stays.
             with contextlib.suppress(OSError):
                 self._disk.unlink(self._path)
+
+    def _forget(self) -> None:
+        """What is in memory is written, or not wanted."""
+        self._chunks.clear()
+        self._memory.add(-self._unwritten)
+        self._unwritten = 0
 
     def _create(self) -> None:
         self._fd = self._disk.create(self._path)
@@ -135,6 +168,7 @@ class Intake:
         disk: Disk | None = None,
         ids: Ids | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        memory: Memory | None = None,
     ) -> None:
         self._layout = layout
         self._minimum_free = minimum_free
@@ -142,6 +176,7 @@ class Intake:
         self._ids = ids or Ids()
         self._now = now
         self._ledger = Ledger(layout, self._disk)
+        self._memory = memory or Memory()
         self._is_broken = False
 
     def check_room(self, size: int = 0) -> None:
@@ -158,7 +193,7 @@ class Intake:
     def begin(self, envelope: Envelope) -> Draft:
         """A new draft with its ID; nothing is written yet."""
         message_id = self._ids.next()
-        return Draft(message_id, envelope, self._layout.draft(message_id), self._disk)
+        return Draft(message_id, envelope, self._layout.draft(message_id), self._disk, self._memory)
 
     def commit(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
         """Make drafts durable and visible; for each its file name in new/, or why not: then it is discarded."""

@@ -9,7 +9,7 @@ from relayd.spool.outcome import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed message: `open` are the recipients to try, `owed` failures whose notification is missing.
+    """A claimed message: `open` are the recipients to try, `owed` outcomes whose notification is missing.
 
     `attempt` counts from 1; `size` is the mail data in octets. `token` tells this claim from any other. It is
     urgent when a person has put it where it is due now, and cut when the process that tried it last was killed
@@ -30,7 +30,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A notification to be queued: about the failures of `attempt`."""
+    """A notification to be queued: about what `attempt` owes the originator."""
 
     attempt: int
     envelope: Envelope
@@ -41,9 +41,9 @@ class Notice:
 class Settlement:
     """How an attempt ended: outcomes not yet recorded, the instant of the next attempt, and what is owed.
 
-    A failure of this attempt, or one that the job owes, without a notice of its attempt is one that nobody is to
-    be told of, unless `told_by` is the notification about another message that told of it too. With `owe` the
-    failures are recorded and stay owed, and the message comes again at `next` for that. With `hold` a message that
+    What this attempt or the job owes word of, and has no notice of its attempt, is what nobody is to be told of,
+    unless `told_by` is the notification about another message that told of it too. With `owe` it is recorded and
+    stays owed, and the message comes again at `next` for that. With `hold` a message that
     has open recipients goes to hold/, for a person, and has no next date.
     """
 

@@ -22,7 +22,7 @@ from relayd.spool.layout import Layout
 
 
 class Fate(StrEnum):
-    """What happened to recipients of a message; UNDELIVERABLE is a failure that nobody could be told of.
+    """What happened to recipients of a message; UNDELIVERABLE is a failure that nobody was told of.
 
     BEGAN and ENDED are about the delivery process: it began, with the boot of the machine in the place of an ID,
     and ended with all that it did on the medium.

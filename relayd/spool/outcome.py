@@ -20,6 +20,8 @@ class Kind(StrEnum):
     """What an outcome means for its recipients."""
 
     DELIVERED = "delivered"
+    # The exchanger has it and will not tell of it, though the originator asked for that (RFC 3461 section 5.2.2).
+    RELAYED = "relayed"
     DEFERRED = "deferred"
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
@@ -31,13 +33,25 @@ class Kind(StrEnum):
         return self in _FINAL
 
     @property
+    def is_delivery(self) -> bool:
+        """Whether the exchanger has taken the mail for the recipient."""
+        return self in _DELIVERIES
+
+    @property
     def is_failure(self) -> bool:
-        """Whether the originator is owed a notification (section 6.1)."""
+        """Whether the recipient will never get the mail."""
         return self in _FAILURES
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether the originator is owed a notification (section 6.1, and RFC 3461 where it asked for one)."""
+        return self in _OWED
 
+
+_DELIVERIES = (Kind.DELIVERED, Kind.RELAYED)
 _FAILURES = (Kind.FAILED, Kind.EXPIRED)
-_FINAL = (Kind.DELIVERED, *_FAILURES)
+_OWED = (Kind.RELAYED, *_FAILURES)
+_FINAL = (*_DELIVERIES, *_FAILURES)
 
 # A journal that somebody has edited must not bring a naive instant or an attempt before the first into arithmetic.
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -69,7 +83,7 @@ DELAY = 0
 
 
 class Notified(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="notified"):
-    """The failures of `attempt` are told: their notification is in the spool under `message`, or none is owed.
+    """What `attempt` owes is told: its notification is in the spool under `message`, or none is owed.
 
     With DELAY for the attempt it is the delay that was told.
     """
@@ -91,7 +105,7 @@ Entry = Outcome | Notified | Scheduled
 
 
 class State(msgspec.Struct, frozen=True):
-    """What a journal says of a message: who is still open, what was last said, which failures are untold.
+    """What a journal says of a message: who is still open, what was last said, what the originator is owed.
 
     It is warned when its sender was told of the delay, and cut when an attempt began the final dot for some who
     are open, and neither what came of it nor its end was written down: the process was killed.
@@ -116,7 +130,7 @@ def fold(recipients: int, entries: Iterable[Entry]) -> State:
     """The state of a message of so many recipients after these entries, oldest first; raises NotSound."""
     last: dict[int, Outcome] = {}
     done: set[int] = set()
-    failures: list[Outcome] = []
+    owing: list[Outcome] = []
     told: set[int] = set()
     attempts = 0
     following: datetime | None = None
@@ -132,14 +146,14 @@ def fold(recipients: int, entries: Iterable[Entry]) -> State:
                 cut.difference_update(entry.recipients)
             if entry.kind.is_final:
                 done.update(entry.recipients)
-            if entry.kind.is_failure:
-                failures.append(entry)
+            if entry.kind.is_owed:
+                owing.append(entry)
         elif isinstance(entry, Notified):
             told.add(entry.attempt)
         else:
             following = entry.next
             cut.clear()
     still_open = tuple(index for index in range(recipients) if index not in done)
-    owed = tuple(failure for failure in failures if failure.attempt not in told)
+    owed = tuple(each for each in owing if each.attempt not in told)
     is_cut = not cut.isdisjoint(still_open)
     return State(still_open, attempts, last, owed, following, is_cut, DELAY in told)

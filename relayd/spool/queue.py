@@ -210,8 +210,9 @@ class Queue:
         """Before the final dot: raise SpoolFull when what comes of it could not be recorded; from any thread.
 
         A single recipient needs no record lest it get two copies: it has the mail and the file goes, or has not.
+        Unless its success may have to be told, for then the file stays until that is done.
         """
-        if len(job.open) < 2:
+        if len(job.open) < 2 and not any(job.envelope.recipients[index].wants_success for index in job.open):
             return
         self._reserved.add(job.id)
         if not self._reserve.is_whole and len(self._reserve) < len(self._reserved):

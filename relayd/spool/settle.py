@@ -20,7 +20,7 @@ from relayd.spool.ids import derived
 from relayd.spool.job import Notice
 from relayd.spool.layout import STATES, Layout, name_of
 from relayd.spool.ledger import Fate, Ledger, Line, accepted
-from relayd.spool.outcome import Kind, Notified, Outcome, Scheduled
+from relayd.spool.outcome import Notified, Outcome, Scheduled
 from relayd.spool.reserve import Reserve
 from relayd.spool.tidy import Tidying
 from relayd.spool.troubles import Troubles
@@ -61,10 +61,10 @@ class Settling:
         if claim.open and not claim.is_scheduled:
             claim.is_scheduled = True
             claim.unsaved.append(Scheduled(at=self._now(), attempt=attempt, next=following))
-        if claim.failures:
+        if claim.untold:
             # Where somebody got it, that must be known before the notification is written, which takes its time;
             # else one append will say both.
-            if any(isinstance(entry, Outcome) and entry.kind is Kind.DELIVERED for entry in claim.unsaved):
+            if any(isinstance(entry, Outcome) and entry.kind.is_delivery for entry in claim.unsaved):
                 self._save(claim)
         elif claim.open or claim.journal.exists:
             self._save_waiting(claim)
@@ -108,16 +108,16 @@ class Settling:
         """Queue what is owed, but for what the notification `told_by` has told; give the ID and the size of each
         notification that is visible now.
         """
-        failures = claim.failures
-        if failures or notices:
+        untold = claim.untold
+        if untold or notices:
             for notice in notices:
                 if notice.attempt not in claim.prepared:
                     claim.prepared[notice.attempt] = self._prepare(claim, notice)
             if not claim.is_told:
-                attempts = {failure.attempt for failure in failures} | {notice.attempt for notice in notices}
+                attempts = {each.attempt for each in untold} | {notice.attempt for notice in notices}
                 self._tell(claim, sorted(attempts), told_by)
             self._publish(claim, notices)
-        told = {failure.attempt for failure in failures} if told_by else {notice.attempt for notice in notices}
+        told = {each.attempt for each in untold} if told_by else {notice.attempt for notice in notices}
         self._enter(claim, told=told)
         return [claim.prepared[attempt] for attempt in sorted(claim.visible)]
 

@@ -12,7 +12,7 @@ import pytest
 
 from relayd.base import names, raw, units
 from relayd.base.config import Config, ConfigError, load, warnings
-from relayd.base.sections import Delivery, Dns, Listener, Log, Process, Relay, Route, Session, Spool
+from relayd.base.sections import Auth, Delivery, Dns, Listener, Log, Process, Relay, Route, Session, Spool, Tls
 
 SHIPPED = Path(__file__).parents[2] / "etc" / "relayd.toml"
 
@@ -39,12 +39,21 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     assert load(path) == Config(
         source=path,
         hostname="relay.example.org",
-        listeners=(Listener("localhost", 25),),
+        listeners=(Listener("localhost", 25, tls="starttls", auth="offered", proxy=False, trusted=()),),
         process=Process(user=None, group=None, workers=0, pid_file=spool / "relayd.pid", stop_timeout=30.0),
         spool=Spool(directory=spool, minimum_free=10**9),
-        relay=Relay(allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")), open=False, postmaster=None),
+        relay=Relay(
+            allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
+            open=False,
+            postmaster=None,
+            origin=None,
+            messages_per_hour=50_000,
+            recipients_per_hour=200_000,
+        ),
         session=Session(
             timeout=300.0,
+            minimum_rate=500,
+            per_client=500,
             maximum_message=50_000_000,
             maximum_recipients=1000,
             bare_newline="normalize",
@@ -60,6 +69,7 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
             lifetime=432_000.0,
             delay_warning=None,
             in_doubt="retry",
+            eight_bit="fail",
             ip="both",
             source=(),
             ehlo_name=None,
@@ -67,6 +77,8 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
         routes={},
         dns=Dns(nameservers=(), timeout=5.0),
         log=Log(format="text", file=None),
+        tls=None,
+        auth=None,
     )
 
 
@@ -80,8 +92,12 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         address = "::1"
         port = 0
         tls = "off"
+        auth = "off"
+        proxy = true
+        trusted = ["192.0.2.0/24", "2001:db8::7"]
         [[listener]]
         address = "mail-in.example.org"
+        tls = "implicit"
         [process]
         user = "mail"
         group = "post"
@@ -95,8 +111,13 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         allow = ["10.0.0.5", "2001:db8::/32"]
         open = true
         postmaster = "ops.team+relay@[192.0.2.1]"
+        origin = "example.org"
+        messages_per_hour = 0
+        recipients_per_hour = 1000000000
         [session]
         timeout = "500ms"
+        minimum_rate = "1 KB"
+        per_client = 7
         maximum_message = "1.5 MiB"
         maximum_recipients = 100
         bare_newline = "reject"
@@ -111,6 +132,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         lifetime = "1.5h"
         delay_warning = "4h"
         in_doubt = "hold"
+        eight_bit = "send"
         ip = "4"
         source = ["192.0.2.8", "2001:db8::8"]
         ehlo_name = "out.example.org"
@@ -124,17 +146,40 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         [log]
         format = "json"
         file = "../log/relayd.log"
+        [tls]
+        certificate = "chain.pem"
+        key = "/etc/ssl/private/key.pem"
+        [auth]
+        users = "../users"
+        loopback_without_tls = true
         """,
     )
     config = load(path)
     assert config.hostname == "[IPv6:2001:db8::1]"
-    assert config.listeners == (Listener("::1", 0), Listener("mail-in.example.org", 25))
+    trusted = (ip_network("192.0.2.0/24"), ip_network("2001:db8::7/128"))
+    assert config.listeners == (
+        Listener("::1", 0, tls="off", auth="off", proxy=True, trusted=trusted),
+        Listener("mail-in.example.org", 25, tls="implicit"),
+    )
     assert config.process == Process("mail", "post", 3, Path("/run/relayd.pid"), 0.0)
     assert config.spool == Spool(Path("/var/spool/relayd"), 0)
     assert config.relay == Relay(
-        (ip_network("10.0.0.5/32"), ip_network("2001:db8::/32")), True, "ops.team+relay@[192.0.2.1]"
+        allow=(ip_network("10.0.0.5/32"), ip_network("2001:db8::/32")),
+        open=True,
+        postmaster="ops.team+relay@[192.0.2.1]",
+        origin="example.org",
+        messages_per_hour=0,
+        recipients_per_hour=1_000_000_000,
     )
-    assert config.session == Session(0.5, 1_572_864, 100, "reject", False)
+    assert config.session == Session(
+        timeout=0.5,
+        minimum_rate=1000,
+        per_client=7,
+        maximum_message=1_572_864,
+        maximum_recipients=100,
+        bare_newline="reject",
+        extended=False,
+    )
     assert config.delivery == Delivery(
         port=2525,
         rank="latency",
@@ -145,6 +190,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         lifetime=5400.0,
         delay_warning=14400.0,
         in_doubt="hold",
+        eight_bit="send",
         ip="4",
         source=(ip_address("192.0.2.8"), ip_address("2001:db8::8")),
         ehlo_name="out.example.org",
@@ -158,6 +204,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         (("127.0.0.1", 5300), ("192.0.2.53", 53), ("::1", 53), ("::1", 5300), ("::1", 53)), 2.0
     )
     assert config.log == Log("json", tmp_path / "log" / "relayd.log")
+    assert config.tls == Tls(tmp_path / "etc" / "chain.pem", Path("/etc/ssl/private/key.pem"))
+    assert config.auth == Auth(tmp_path / "users", loopback_without_tls=True)
 
 
 def test_the_minimum_free_follows_a_large_maximum_message(tmp_path: Path) -> None:
@@ -224,7 +272,7 @@ def test_addresses_and_port_replace_those_of_the_listeners(
     text = "".join(f"[[listener]]\nport = {each}\n" for each in ports)
     text += '[relay]\npostmaster = "ops@example.org"'
     config = load(write(tmp_path, text), addresses=addresses, port=port)
-    assert [dataclasses.astuple(each) for each in config.listeners] == listeners
+    assert config.listeners == tuple(Listener(*each) for each in listeners)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +307,26 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path: Path, overrides: di
     assert mistake(write(tmp_path, ""), **overrides) == line
 
 
+def test_one_port_for_listeners_that_differ_is_refused(tmp_path: Path) -> None:
+    """They could not both have it, and none of them may silently go away."""
+    path = write(tmp_path, f'[[listener]]\n[[listener]]\nport = 465\ntls = "implicit"\n{TLS}')
+    assert mistake(path, port=2525) == 'port = 2525: two listeners at "localhost" have this port'
+
+
+def test_addresses_of_the_command_line_leave_the_listeners_as_they_are_otherwise(tmp_path: Path) -> None:
+    """Each address gets all of them, and a mistake in one is still named by its place in the file."""
+    path = write(tmp_path, f'[[listener]]\n[[listener]]\nport = 465\ntls = "implicit"\n{TLS}')
+    assert load(path, addresses=["127.0.0.1", "::1"]).listeners == (
+        Listener("127.0.0.1", 25),
+        Listener("127.0.0.1", 465, tls="implicit"),
+        Listener("::1", 25),
+        Listener("::1", 465, tls="implicit"),
+    )
+    path = write(tmp_path, '[[listener]]\n[[listener]]\nport = 465\ntls = "implicit"')
+    found = mistake(path, addresses=["127.0.0.1", "::1"])
+    assert found == f'[[listener]] number 2: tls = "implicit": {CERTIFICATE}'
+
+
 DURATION = 'not a duration; write a number and a unit: ms, s, m, h or d, like "5m"'
 SIZE = 'not a size; write a number of octets, or a number and a unit: B, KB, MB, GB, KiB, MiB or GiB, like "50 MB"'
 HOST = (
@@ -278,6 +346,10 @@ EVERYONE = "everyone could relay; write open = true if you mean it"
 POSTMASTER = (
     '[relay] postmaster: required unless all listeners are loopback; write a mailbox, like "ops@example.org"'
 )
+CERTIFICATE = "needs a certificate; write a table [tls]"
+CLEAR = "passwords need TLS, so nobody could send"
+TLS = '[tls]\ncertificate = "chain.pem"\nkey = "key.pem"'
+USERS = '[auth]\nusers = "users"'
 
 MISTAKES = [
     # Not TOML.
@@ -301,16 +373,11 @@ MISTAKES = [
         "session" + ".a" * 3000 + " = 1",
         (
             "[session] a = {a = {a = {a = {a = …}}}}: unknown key; "
-            "known: timeout, maximum_message, maximum_recipients, bare_newline, extended"
+            "known: timeout, minimum_rate, per_client, maximum_message, maximum_recipients, bare_newline, extended"
         ),
     ),
     # What the design has and this version has not.
-    ('[tls]\ncertificate = "a"', f"[tls]: {NOT_YET}"),
-    ("[auth]", f"[auth]: {NOT_YET}"),
     ("metrics = 9000", f"metrics = 9000: {NOT_YET}"),
-    ('[[listener]]\ntls = "implicit"', f'[[listener]] tls = "implicit": {NOT_YET}'),
-    ('[relay]\norigin = "example.org"', f'[relay] origin = "example.org": {NOT_YET}'),
-    ('[delivery]\neight_bit = "send"', f'[delivery] eight_bit = "send": {NOT_YET}'),
     (
         '[delivery.limits."example.net"]\nrate = "5/s"',
         f'[delivery] limits = {{"example.net" = {{rate = "5/s"}}}}: {NOT_YET}',
@@ -344,7 +411,9 @@ MISTAKES = [
         '[delivery] retry = []: write a list of one duration or more, like ["5m", "1h"]',
     ),
     # Choices.
-    ('[[listener]]\ntls = "on"', '[[listener]] tls = "on": write "starttls" or "off"'),
+    ('[[listener]]\ntls = "on"', '[[listener]] tls = "on": write "starttls", "implicit" or "off"'),
+    ("[[listener]]\nauth = true", '[[listener]] auth = true: write "off", "offered" or "required"'),
+    ('[delivery]\neight_bit = "8"', '[delivery] eight_bit = "8": write "send" or "fail"'),
     ('[session]\nbare_newline = "x"', '[session] bare_newline = "x": write "normalize" or "reject"'),
     ('[delivery]\nrank = "speed"', '[delivery] rank = "speed": write "preference" or "latency"'),
     ('[delivery]\nin_doubt = "x"', '[delivery] in_doubt = "x": write "retry" or "hold"'),
@@ -437,9 +506,45 @@ MISTAKES = [
     # Values against each other.
     ('[relay]\nallow = ["0.0.0.0/0"]', f'[relay] allow = ["0.0.0.0/0"]: {EVERYONE}'),
     ('[relay]\nallow = ["::/0"]', f'[relay] allow = ["::/0"]: {EVERYONE}'),
+    ('[relay]\nallow = ["::ffff:0:0/96"]', f'[relay] allow = ["0.0.0.0/0"]: {EVERYONE}'),
     ('[relay]\nallow = ["::/1", "8000::/1"]', f'[relay] allow = ["::/1", "8000::/1"]: {EVERYONE}'),
     ('[[listener]]\naddress = "0.0.0.0"', POSTMASTER),
     ('[[listener]]\n[[listener]]\naddress = "mx.example.org"', POSTMASTER),
+    ('[[listener]]\ntls = "implicit"', f'[[listener]] tls = "implicit": {CERTIFICATE}'),
+    ('[[listener]]\n[[listener]]\ntls = "implicit"', f'[[listener]] number 2: tls = "implicit": {CERTIFICATE}'),
+    (
+        '[[listener]]\nauth = "required"',
+        '[[listener]] auth = "required": needs users; write a table [auth]',
+    ),
+    (
+        f'[[listener]]\nauth = "required"\n{USERS}',
+        f'[[listener]] auth = "required": {CLEAR}; write a table [tls]',
+    ),
+    (
+        f'[[listener]]\nauth = "required"\ntls = "off"\n{USERS}\n{TLS}',
+        f'[[listener]] auth = "required": {CLEAR}; write tls = "starttls" or "implicit"',
+    ),
+    (
+        f'[[listener]]\nauth = "required"\n{USERS}\n{TLS}\n[session]\nextended = false',
+        '[[listener]] auth = "required": AUTH is an extension, and [session] extended = false',
+    ),
+    (
+        "[[listener]]\nproxy = true",
+        '[[listener]] trusted: required with proxy = true; write whose word counts, like ["192.0.2.10"]',
+    ),
+    (
+        '[[listener]]\nproxy = true\ntrusted = ["::/0"]',
+        '[[listener]] trusted = ["::/0"]: everyone could claim any address; write the addresses of the proxies',
+    ),
+    ('[[listener]]\ntrusted = ["::1"]', '[[listener]] trusted = ["::1/128"]: needs proxy = true'),
+    (
+        '[[listener]]\n[[listener]]\naddress = "LOCALHOST"',
+        'port = 25: two listeners at "LOCALHOST" have this port',
+    ),
+    ("[tls]", '[tls] certificate: required; write the path of a file, like "certificate"'),
+    ("[tls]\ncertificate = 'a'", '[tls] key: required; write the path of a file, like "key"'),
+    ("[auth]", '[auth] users: required; write the path of a file, like "users"'),
+    ("[auth]\nusers = 1", f"[auth] users = 1: {PATH}"),
     # How values are shown.
     (
         f'[log]\nformat = "{"x" * 100}"',
@@ -481,7 +586,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 
 
 def test_warnings_name_what_deserves_a_second_look(tmp_path: Path) -> None:
-    """A short host name, ranking by latency alone, an open relay."""
+    """A short host name, ranking by latency alone, an open relay, tables that no listener makes use of."""
     text = """
         hostname = "relay"
         [relay]
@@ -489,11 +594,20 @@ def test_warnings_name_what_deserves_a_second_look(tmp_path: Path) -> None:
         open = true
         [delivery]
         rank = "latency"
+        [tls]
+        certificate = "chain.pem"
+        key = "key.pem"
+        [auth]
+        users = "users"
+        [[listener]]
+        tls = "off"
     """
     assert warnings(load(write(tmp_path, text))) == [
         'hostname "relay" is not a fully qualified name; EHLO names this host by its address',
         "RFC 5321 section 5.1 wants preference first; the configuration ranks by latency only",
         "this is an open relay: [relay] allow holds every address, and open = true",
+        "[tls] is not used: no listener offers TLS",
+        "[auth] is not used: no listener offers AUTH, which needs TLS",
     ]
 
 
@@ -501,6 +615,40 @@ def test_warnings_name_what_deserves_a_second_look(tmp_path: Path) -> None:
 def test_a_sound_configuration_has_no_warnings(tmp_path: Path, hostname: str) -> None:
     """Neither a full domain nor an address literal needs a second look."""
     assert warnings(load(write(tmp_path, f'hostname = "{hostname}"\n[relay]\nopen = true'))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{TLS}\n{USERS}",
+        f'{TLS}\n{USERS}\n[[listener]]\ntls = "implicit"\nauth = "required"',
+        f"{USERS}\nloopback_without_tls = true",
+        f'{USERS}\nloopback_without_tls = true\n[[listener]]\ntls = "off"\nauth = "required"',
+        f'{TLS}\n[session]\nextended = false\n[[listener]]\ntls = "implicit"',
+    ],
+)
+def test_tables_that_a_listener_makes_use_of_need_no_second_look(tmp_path: Path, text: str) -> None:
+    """Encryption, and passwords where they are heard."""
+    assert warnings(load(write(tmp_path, f'hostname = "relay.example.org"\n{text}'))) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "network"),
+    [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:192.0.2.1", "192.0.2.1/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::/95", "::/95"),
+        ("::ffff:0:0/95", None),
+    ],
+)
+def test_an_ipv4_mapped_network_is_one_of_ipv4(written: str, network: str | None) -> None:
+    """Clients' addresses are taken so, and a way around "everyone" there is not."""
+    if network is None:
+        with pytest.raises(ValueError, match=re.escape(NETWORK)):
+            names.network(written)
+    else:
+        assert names.network(written) == ip_network(network)
 
 
 @pytest.mark.parametrize("hostname", ["localhost", "localhost.localdomain", "mac.local"])
@@ -605,7 +753,7 @@ def test_the_shipped_file_still_loads_with_every_comment_taken_away(tmp_path: Pa
     config, defaults = load(write(tmp_path, text)), load(write(tmp_path, ""))
     assert set(config.routes) == {"example.net", ".example.net", "*"}
     process = dataclasses.replace(defaults.process, user="relayd", group="relayd")
-    relay = dataclasses.replace(defaults.relay, postmaster="ops@example.org")
+    relay = dataclasses.replace(defaults.relay, postmaster="ops@example.org", origin="example.org")
     delivery = dataclasses.replace(defaults.delivery, ehlo_name="relay.example.org", delay_warning=14400.0)
     assert config == dataclasses.replace(
         defaults,
@@ -615,6 +763,21 @@ def test_the_shipped_file_still_loads_with_every_comment_taken_away(tmp_path: Pa
         delivery=delivery,
         routes=config.routes,
         log=Log("text", tmp_path / "relayd.log"),
+        tls=Tls(tmp_path / "etc" / "relay.example.org.pem", tmp_path / "etc" / "relay.example.org.key"),
+        auth=Auth(tmp_path / "etc" / "users", loopback_without_tls=False),
+    )
+
+
+def test_the_examples_in_the_shipped_file_can_be_copied(tmp_path: Path) -> None:
+    """The listeners for mail programs and behind a proxy, with the tables that they need."""
+    text = SHIPPED.read_text()
+    examples = "\n".join(re.findall(r"^#    (.*)", text, flags=re.MULTILINE))
+    whole = re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE)
+    assert load(write(tmp_path, f"{whole}\n{examples}")).listeners == (
+        Listener("localhost", 25),
+        Listener("0.0.0.0", 587, tls="starttls", auth="required"),
+        Listener("0.0.0.0", 465, tls="implicit", auth="required"),
+        Listener("192.0.2.1", 2525, proxy=True, trusted=(ip_network("192.0.2.10/32"),)),
     )
 
 
@@ -632,7 +795,7 @@ def commented_keys() -> dict[str, dict[str, tuple[str, str]]]:
     found: dict[str, dict[str, tuple[str, str]]] = {"": {}}
     table, text = "", ""
     for line in SHIPPED.read_text().splitlines():
-        if header := re.fullmatch(r"\[+(\w+)\]+", line):
+        if header := re.fullmatch(r"#?\[+(\w+)\]+", line):
             table, text = header[1], ""
             found[table] = {}
         elif setting := re.fullmatch(r"#(\S+) = (.+)", line):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from relayd.cli.arguments import config_path, configuration, parse
+from relayd.cli.arguments import command_of, config_path, configuration, parse
+from relayd.cli.users import run
 
 
 def test_options_stand_before_or_after_the_command() -> None:
@@ -27,9 +28,28 @@ def test_the_checkouts_configuration_is_the_default() -> None:
     assert config_path(parse(["check"])) == Path(__file__).parents[2] / "etc" / "relayd.toml"
 
 
+@pytest.mark.parametrize("words", [["user", "add", "alice"], ["user", "remove", "alice"], ["user", "list"]])
+def test_the_commands_for_users_are_one_module(words: list[str]) -> None:
+    """With the name, where there is one."""
+    parsed = parse(words)
+    assert (parsed.user_command, getattr(parsed, "name", None)) == (words[1], (*words, None)[2])
+    assert command_of(parsed) is run
+
+
 @pytest.mark.parametrize(
     "words",
-    [[], ["fly"], ["start", "--port", "x"], ["queue"], ["queue", "show"], ["status", "--yes"], ["stop", "now"]],
+    [
+        ["user"],
+        ["user", "add"],
+        ["user", "add", "a", "b"],
+        [],
+        ["fly"],
+        ["start", "--port", "x"],
+        ["queue"],
+        ["queue", "show"],
+        ["status", "--yes"],
+        ["stop", "now"],
+    ],
 )
 def test_words_that_mean_nothing_are_one_line_and_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Exit status 2, and where to read more."""

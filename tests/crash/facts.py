@@ -31,7 +31,7 @@ class Facts:
     """What exchangers have `taken` and how often, what the spool has said, and who was told of which failures.
 
     `settled` outcomes are recorded unless the power fails, `durable` ones in any case. `notices` are, for a
-    recipient that was refused, the notifications that came about it.
+    recipient that was refused or `relayed`, the notifications that came about it.
     """
 
     acknowledged: set[Key] = field(default_factory=set)
@@ -39,6 +39,7 @@ class Facts:
     settled: set[Key] = field(default_factory=set)
     durable: set[Key] = field(default_factory=set)
     refused: set[Key] = field(default_factory=set)
+    relayed: set[Key] = field(default_factory=set)
     notices: defaultdict[Key, set[str]] = field(default_factory=lambda: defaultdict(set))
     bugs: list[str] = field(default_factory=list)
 
@@ -72,9 +73,9 @@ def read(lines: Iterable[str]) -> Facts:
 class Verdict:
     """What a crash came to.
 
-    `lost` recipients never got an acknowledged message; `owed` are failures of which nobody was told, `retold`
-    those of which somebody was told by two notifications. `copies` are second deliveries, `unexplained` who got
-    one outside the design's windows.
+    `lost` recipients never got an acknowledged message; `owed` are failures, and successes that were asked about,
+    of which nobody was told, `retold` those of which somebody was told by two notifications. `copies` are second
+    deliveries, `unexplained` who got one outside the design's windows.
     """
 
     acknowledged: int
@@ -93,7 +94,7 @@ def compare(before: Facts, after: Facts, certain: set[Key]) -> Verdict:
     return Verdict(
         acknowledged=len(after.acknowledged),
         lost=frozenset(missing - owed),
-        owed=frozenset(owed),
+        owed=frozenset(owed | (after.relayed - told)),
         retold=frozenset(key for key, notices in after.notices.items() if len(notices) > 1),
         copies=sum(times - 1 for times in after.taken.values() if times > 1),
         # Between an exchanger's 250 and our record, and nowhere else, a second copy may arise.

@@ -86,18 +86,18 @@ class Town:
         """One attempt at a job, at one destination or `split` by recipients; True when it was the end."""
         content = b"".join(queue.read(job))
         outcomes: tuple[Outcome, ...] = ()
-        failures = list(job.owed)
+        owed = list(job.owed)
         parts = [(index,) for index in job.open] if split and job.open else [job.open]
         for number, part in enumerate(parts, start=1):
             outcomes = tuple(self._try(job, index, content) for index in part)
-            failures += [each for each in outcomes if each.kind.is_failure]
+            owed += [each for each in outcomes if each.kind.is_owed]
             if number < len(parts):
                 _insist(partial(queue.record, job, outcomes))
                 self._learn(job, outcomes, has_journal=True)
         following = START + timedelta(days=job.attempt)
-        settlement = Settlement(job, outcomes, following, _notices(job, failures))
+        settlement = Settlement(job, outcomes, following, _notices(job, owed))
         has_ended = _insist(partial(queue.settle, settlement))
-        has_journal = not has_ended or job.attempt > 1 or len(parts) > 1 or bool(failures)
+        has_journal = not has_ended or job.attempt > 1 or len(parts) > 1 or bool(owed)
         self._learn(job, (*job.owed, *outcomes), has_journal=has_journal)
         return has_ended
 
@@ -130,8 +130,10 @@ class Town:
             self.teller.say("bug", job.id, "the mail data is another")
         else:
             kind = self.kinds(index, job.attempt)
-        if kind is Kind.DELIVERED:
+        if kind.is_delivery:
             self.teller.say("taken", job.id, index)
+        if kind is Kind.RELAYED:
+            self.teller.say("relayed", job.id, index)
         if kind.is_failure:
             self.teller.say("refused", job.id, index)
         return outcome(kind, index, attempt=job.attempt)
@@ -144,11 +146,11 @@ class Town:
             self.teller.say("durable", job.id, *final)
 
 
-def _notices(job: Job, failures: Sequence[Outcome]) -> tuple[Notice, ...]:
-    """One notification for each attempt with failures; it says of whom it is."""
+def _notices(job: Job, owed: Sequence[Outcome]) -> tuple[Notice, ...]:
+    """One notification for each attempt that owes one; it says of whom it is."""
     notices = []
-    for attempt in sorted({failure.attempt for failure in failures}):
-        indexes = sorted({i for each in failures if each.attempt == attempt for i in each.recipients})
+    for attempt in sorted({each.attempt for each in owed}):
+        indexes = sorted({i for each in owed if each.attempt == attempt for i in each.recipients})
         text = f"about {job.id} {' '.join(map(str, indexes))}\r\n"
         notices.append(Notice(attempt, envelope("originator", reverse_path=None), text.encode()))
     return tuple(notices)

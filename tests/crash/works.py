@@ -46,6 +46,11 @@ def waits_once(index: int, attempt: int) -> Kind:
     return Kind.DEFERRED if attempt == 1 else Kind.DELIVERED
 
 
+def relays(index: int, attempt: int) -> Kind:
+    """All is taken where nobody tells of it."""
+    return Kind.RELAYED
+
+
 def never(index: int, attempt: int) -> Kind:
     """Nobody takes it."""
     return Kind.FAILED
@@ -263,6 +268,7 @@ WORKS = {
     "three destinations": Work(delivers(3, split=True)),
     "a deferral": Work(delivers(2), waits_once),
     "a failure": Work(delivers(1), never),
+    "word of success": Work(delivers(1), relays),
     "mixed outcomes": Work(delivers(3, split=True), fails_first),
     "mixed, one destination": Work(delivers(3), fails_first),
     "a start": Work(starts),

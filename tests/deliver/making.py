@@ -1,7 +1,11 @@
 """Makes what the tests of delivery are about: jobs, outcomes and replies, complete but for what a test names."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
 
 from relayd.deliver.parcel import Parcel
 from relayd.smtp.reply import Reply, reply
@@ -50,6 +54,15 @@ def job(
     return Job(message_id, 1, made, tuple(indexes), attempt, size, owed, is_cut=is_cut, is_warned=is_warned)
 
 
+def asking(of: Job, *notify: str | None, **parameters: Any) -> Job:
+    """The same job whose client gave NOTIFY for each recipient, and these parameters (RFC 3461 section 4)."""
+    recipients = tuple(
+        msgspec.structs.replace(each, notify=wish)
+        for each, wish in zip(of.envelope.recipients, notify or (None,) * len(of.envelope.recipients), strict=True)
+    )
+    return replace(of, envelope=msgspec.structs.replace(of.envelope, recipients=recipients, **parameters))
+
+
 def parcel(of: Job, *recipients: int, destination: str = "example.net") -> Parcel:
     """A parcel with these of the job's recipients, or with all."""
     return Parcel(of, destination, recipients or of.open)
@@ -65,7 +78,7 @@ def outcome(
     address: str = "192.0.2.1:25",
 ) -> Outcome:
     """An outcome for these recipients, the first one when none is named."""
-    usual = {Kind.DELIVERED: TAKEN, Kind.FAILED: NO_SUCH_USER}
+    usual = {Kind.DELIVERED: TAKEN, Kind.RELAYED: TAKEN, Kind.FAILED: NO_SUCH_USER}
     return Outcome(
         at=at,
         recipients=recipients or (0,),

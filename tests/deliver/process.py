@@ -70,10 +70,19 @@ class Running:
         self.intake = Intake(self.layout, 0)
         self.status: asyncio.Task[int] | None = None
 
-    def write(self, *recipients: str, reverse_path: str | None = "alice@example.org", mail: bytes = MAIL) -> str:
+    def write(
+        self,
+        *recipients: str | Recipient,
+        reverse_path: str | None = "alice@example.org",
+        mail: bytes = MAIL,
+        **parameters: Any,
+    ) -> str:
         """Commit a message, as a worker does before it gives its hint; its file name."""
         envelope = Envelope(
-            arrived=datetime.now(UTC), reverse_path=reverse_path, recipients=tuple(map(Recipient, recipients))
+            arrived=datetime.now(UTC),
+            reverse_path=reverse_path,
+            recipients=tuple(Recipient(each) if isinstance(each, str) else each for each in recipients),
+            **parameters,
         )
         draft = self.intake.begin(envelope)
         draft.write(mail)
@@ -83,9 +92,9 @@ class Running:
         assert isinstance(name, str), name
         return name
 
-    def submit(self, *recipients: str, reverse_path: str | None = "alice@example.org", mail: bytes = MAIL) -> str:
+    def submit(self, *recipients: str | Recipient, **parameters: Any) -> str:
         """The same with the hint."""
-        name = self.write(*recipients, reverse_path=reverse_path, mail=mail)
+        name = self.write(*recipients, **parameters)
         self.hints.send([name])
         return name
 

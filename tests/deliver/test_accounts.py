@@ -21,7 +21,7 @@ from relayd.spool.ids import derived
 from relayd.spool.job import Job
 from relayd.spool.outcome import Kind, Outcome
 from tests.deliver.fake_spool import FakeSpool
-from tests.deliver.making import ID, job, outcome, parcel
+from tests.deliver.making import ID, asking, job, outcome, parcel
 
 VIA = Via("mx.example.net", "192.0.2.1:25", 0.001, "it is the only one")
 
@@ -604,6 +604,42 @@ def test_beyond_so_many_an_hour_a_failure_stays_owed_for_an_hour(config: Config)
     later = bureau.spool.settled[1].next - datetime.now(UTC)
     assert timedelta(minutes=59) < later < timedelta(minutes=61)
     assert len(bureau.accounts) == 0
+
+
+def test_word_of_success_that_was_asked_for_never_waits(config: Config) -> None:
+    """However much an originator is told: it is no failure, and counts as none."""
+    bureau = Bureau(config, Limits(notices=1))
+    for each in ("one", "two", "three"):
+        made = asking(job("a@example.net", message_id=each), "SUCCESS")
+        bureau.accounts.open(made, 1)
+        report(bureau, made, Kind.RELAYED, 0)
+        bureau.run()
+    failing(bureau, "four", "five")
+    told = [(len(each.notices), each.owe) for each in bureau.spool.settled]
+    assert told == [(1, False), (1, False), (1, False), (1, False), (0, True)]
+    assert b"Action: relayed" in bureau.spool.settled[0].notices[0].mail_data
+
+
+def test_a_failure_that_nobody_wants_to_hear_of_does_not_wait_for_a_summary(config: Config) -> None:
+    """NOTIFY=NEVER: the message ends, and the originator's hour is not spent on it."""
+    bureau = Bureau(config, Limits(notices=0))
+    made = asking(job("a@example.net"), "NEVER")
+    bureau.accounts.open(made, 1)
+    report(bureau, made, Kind.FAILED, 0)
+    bureau.run()
+    (settlement,) = bureau.spool.settled
+    assert (settlement.notices, settlement.owe) == ((), False)
+    assert len(bureau.named(events.DsnOmitted)) == 1
+
+
+def test_word_of_success_that_is_owed_from_before_is_given(config: Config) -> None:
+    """A process died between its record of the delivery and the notification."""
+    bureau = Bureau(config)
+    made = asking(job("a@example.net", owed=(outcome(Kind.RELAYED, 0),), still_open=(), attempt=2), "SUCCESS")
+    bureau.accounts.open(made, 0)
+    bureau.run()
+    (settlement,) = bureau.spool.settled
+    assert [notice.attempt for notice in settlement.notices] == [1]
 
 
 @pytest.mark.parametrize("due", [None, timedelta(minutes=5)])

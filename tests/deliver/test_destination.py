@@ -4,7 +4,6 @@ import asyncio
 import random
 import threading
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -20,7 +19,6 @@ from relayd.base.sections import Route
 from relayd.deliver.courier import Courier
 from relayd.deliver.destination import Destination
 from relayd.deliver.exchangers import Candidate
-from relayd.deliver.parcel import Parcel
 from relayd.deliver.resolve import Resolver
 from relayd.deliver.waiting import Waiting
 from relayd.spool.errors import NoSuchMessage, NotSound, SpoolFailed, SpoolFull
@@ -28,29 +26,19 @@ from relayd.spool.outcome import Kind
 from tests.deliver.making import ID, job, parcel
 from tests.deliver.peer import peer
 from tests.deliver.running import LONGEST_SECONDS, on_each_loop, run, turn
-from tests.deliver.town import FIRST, SECOND, TWO_EQUAL, TWO_TIERS, Surroundings, Town, letters, surroundings
+from tests.deliver.town import (
+    FIRST,
+    SECOND,
+    TWO_EQUAL,
+    TWO_TIERS,
+    Surroundings,
+    carried,
+    left,
+    letters,
+    surroundings,
+)
 from tests.world.exchanger import Exchanger
 from tests.world.session import Session
-
-
-async def carried(town: Town, parcels: Sequence[Parcel]) -> Destination:
-    """Hand them to the destination all at once, and wait until all are reported and everybody has left."""
-    destination = town.destination()
-    for each in parcels:
-        destination.add(each)
-    await town.reported(len(parcels))
-    await left(town, destination)
-    return destination
-
-
-async def left(town: Town, destination: Destination) -> None:
-    """Wait until no courier is under way and no connection is open."""
-    me = asyncio.current_task()
-    while others := [task for task in asyncio.all_tasks() if task is not me]:
-        await asyncio.wait(others)
-    if town.means.leaving:
-        await asyncio.wait(town.means.leaving)
-    assert destination.is_idle
 
 
 async def stopped(destination: Destination) -> None:
@@ -705,39 +693,6 @@ def test_without_room_for_the_outcome_nothing_is_sent(tmp_path: Path) -> None:
     with surroundings(tmp_path) as around:
         run(main)
         assert around.exchangers[0].commands["MAIL"] == 0
-
-
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_declared_8_bit_mail_needs_an_exchanger_that_takes_it(tmp_path: Path, in_memory: bool) -> None:
-    """RFC 6152 section 3; what turns out to be 7-bit goes anywhere."""
-
-    async def main() -> None:
-        town = around.town("connections_per_destination = 1", idle=0.01)
-        town.spool.keeps_in_memory = in_memory
-        town.spool.mail = {"8bit": [b"text\r\n", b"Gr\xc3\xbc\xc3\x9fe\r\n"], "7bit": [b"text\r\n"]}
-        await carried(town, [parcel(job(message_id=each, body="8BITMIME")) for each in ("8bit", "7bit")])
-        assert town.kinds() == {Kind.FAILED: 1, Kind.DELIVERED: 1}
-        assert town.replies()[0].startswith("554 5.6.3 ")
-
-    with surroundings(tmp_path) as around:
-        around.exchangers[0].extensions = (b"PIPELINING",)
-        run(main)
-        assert around.exchangers[0].connections == 1
-
-
-def test_8_bit_mail_goes_where_8bitmime_is_offered(tmp_path: Path) -> None:
-    """Octet for octet, with BODY."""
-
-    async def main() -> None:
-        town = around.town(idle=0.01)
-        town.spool.mail[ID] = [b"Gr\xc3\xbc\xc3\x9fe\r\n"]
-        await carried(town, [parcel(job(body="8BITMIME"))])
-
-    with surroundings(tmp_path) as around:
-        run(main)
-        (message,) = around.exchangers[0].messages
-        assert message.data == b"Gr\xc3\xbc\xc3\x9fe\r\n"
-        assert message.reverse_path.endswith(b" BODY=8BITMIME")
 
 
 # Bugs.

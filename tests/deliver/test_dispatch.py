@@ -89,3 +89,13 @@ def test_what_may_have_arrived_is_not_tried_where_a_person_is_to_decide() -> Non
     yard.start(made)
     assert (yard.opened, yard.shelves) == ([(made, 0)], {})
     assert [type(event) for event in yard.told] == [events.QueueHeld]
+
+
+def test_a_domain_beyond_ascii_is_paused_by_its_name_in_dns() -> None:
+    """Which is how operators write it: commands and configuration take ASCII."""
+    yard = Yard()
+    made = job("a@b\u00fccher.example")
+    yard.start(made, {"xn--bcher-kva.example"})
+    assert (yard.opened, yard.shelves) == ([(made, 0)], {})
+    yard.start(made)
+    assert list(yard.shelves) == ["xn--bcher-kva.example"]

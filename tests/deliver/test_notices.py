@@ -7,10 +7,11 @@ import pytest
 
 from relayd.base.config import Config, load
 from relayd.deliver.notices import Notices
+from relayd.deliver.original import WHOLE_OCTETS
 from relayd.spool.errors import NoSuchMessage, NotSound, SpoolFailed
 from relayd.spool.outcome import Kind
 from tests.deliver.fake_spool import FakeSpool
-from tests.deliver.making import ID, envelope, job, outcome
+from tests.deliver.making import ID, NOON, asking, envelope, job, outcome
 
 POSTMASTER = "ops@example.org"
 
@@ -101,3 +102,79 @@ def test_the_notice_has_the_time_of_the_failure(config: Config) -> None:
     failure = outcome(Kind.FAILED)
     (notice,) = Notices(config, FakeSpool()).compose(job(), [failure]).notices
     assert notice.envelope.arrived == failure.at
+
+
+# What was asked for (RFC 3461 section 4).
+
+
+def test_a_failure_that_nobody_wants_to_hear_of_is_not_told(config: Config) -> None:
+    """NOTIFY=NEVER, or without FAILURE; the others of the attempt are."""
+    made = asking(job("a@b.example", "c@b.example", "d@b.example"), "NEVER", "SUCCESS", "FAILURE")
+    composed = Notices(config, FakeSpool()).compose(made, [outcome(Kind.FAILED, 0, 1, 2)])
+    (notice,) = composed.notices
+    assert b"d@b.example" in notice.mail_data
+    assert b"a@b.example" not in notice.mail_data
+    assert b"c@b.example" not in notice.mail_data
+    assert [each.recipients for each in composed.untold] == [(0, 1)]
+
+
+def test_when_nobody_wants_to_hear_there_is_no_notice(config: Config) -> None:
+    """Nor an originator, and the postmaster is not told in his place."""
+    for reverse_path in ("alice@example.org", None):
+        made = asking(job(reverse_path=reverse_path), "NEVER")
+        notices = Notices(config, FakeSpool())
+        composed = notices.compose(made, [outcome(Kind.FAILED)])
+        assert (composed.notices, len(composed.untold)) == ((), 1)
+        assert notices.originator(made.envelope, [outcome(Kind.FAILED)]) is None
+
+
+def test_relayed_mail_is_told_and_is_no_failure_to_be_told_in_a_summary(config: Config) -> None:
+    """RFC 3461 section 5.2.2: it was asked for, each time."""
+    made = asking(job(), "SUCCESS")
+    notices = Notices(config, FakeSpool())
+    (notice,) = notices.compose(made, [outcome(Kind.RELAYED)]).notices
+    assert b"\r\nAction: relayed\r\n" in notice.mail_data
+    assert notices.originator(made.envelope, [outcome(Kind.RELAYED)]) is None
+
+
+def test_a_delay_is_told_to_those_who_want_to_hear_of_it(config: Config) -> None:
+    """RFC 3461 section 4.1: DELAY, or nothing at all was asked for."""
+    waiting = [outcome(Kind.DEFERRED, 0, 1, 2)]
+    made = asking(job("a@b.example", "c@b.example", "d@b.example"), "DELAY", "FAILURE", None)
+    (notice,) = Notices(config, FakeSpool()).warn(made, waiting, NOON).notices
+    assert b"a@b.example" in notice.mail_data
+    assert b"c@b.example" not in notice.mail_data
+    assert b"d@b.example" in notice.mail_data
+    nobody = asking(job(), "SUCCESS,FAILURE")
+    assert Notices(config, FakeSpool()).warn(nobody, [outcome(Kind.DEFERRED)], NOON).notices == ()
+
+
+def test_a_summary_is_silent_about_those_that_nobody_wants_to_hear_of(config: Config) -> None:
+    """Wishes hold in any form of notification."""
+    made = asking(job("a@b.example", "c@b.example"), "NEVER", "FAILURE", envid="x+2By")
+    notice = Notices(config, FakeSpool()).summarise([(made, [outcome(Kind.FAILED, 0, 1)])], "alice@example.org")
+    assert b"c@b.example" in notice.mail_data
+    assert b"a@b.example" not in notice.mail_data
+    assert b"\r\nX-Relayd-Original-Envelope-Id: x+y\r\n" in notice.mail_data
+
+
+@pytest.mark.parametrize(
+    ("ret", "kind", "size", "is_whole"),
+    [
+        ("FULL", Kind.FAILED, 100, True),
+        ("HDRS", Kind.FAILED, 100, False),
+        (None, Kind.FAILED, 100, False),
+        # RFC 3461 section 4.3: RET is about failures.
+        ("FULL", Kind.RELAYED, 100, False),
+        ("FULL", Kind.FAILED, WHOLE_OCTETS + 1, False),
+    ],
+)
+def test_the_message_comes_back_whole_where_that_was_asked_for(
+    config: Config, ret: str | None, kind: Kind, size: int, is_whole: bool
+) -> None:
+    """RET=FULL, with a failure, and of bearable length."""
+    spool = FakeSpool(mail={ID: [b"Subject: lost\r\n", b"\r\nbody\r\n"]})
+    made = asking(job(size=size), "SUCCESS,FAILURE", ret=ret)
+    (notice,) = Notices(config, spool).compose(made, [outcome(kind)]).notices
+    assert (b"\r\n\r\nSubject: lost\r\n\r\nbody\r\n" in notice.mail_data) == is_whole
+    assert b"\r\nSubject: lost\r\n" in notice.mail_data

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relayd.deliver.notification import HEADER_OCTETS, Facts, compose, header_of
+from relayd.deliver.notification import Facts, addressed_to, compose
+from relayd.deliver.original import Original
 from relayd.smtp.reply import reply
-from relayd.spool.envelope import Envelope
+from relayd.spool.envelope import Envelope, Recipient
 from relayd.spool.outcome import Kind, Outcome
 from tests.deliver.making import BUSY, ID, NOON, envelope, outcome
 
@@ -31,7 +32,7 @@ def facts(
 
 def composed(*failures: Outcome, about: Envelope | None = None, header: bytes = HEADER) -> EmailMessage:
     """A notification as a mail reader sees it, after what every server may demand of it is checked."""
-    return read(compose(facts(*failures, about=about), header))
+    return read(compose(facts(*failures, about=about), Original(header)))
 
 
 def read(note: bytes) -> EmailMessage:
@@ -57,18 +58,18 @@ def parts(note: EmailMessage) -> list[EmailMessage]:
     return found
 
 
-def groups(note: EmailMessage) -> list[dict[str, str]]:
-    """The fields of the machine's part: of the message, then of each recipient."""
-    payload = parts(note)[1].get_payload()
+def status_groups(note: EmailMessage) -> list[dict[str, str]]:
+    """The fields of the machine's part, whatever the third part is."""
+    (status,) = (part for part in note.walk() if part.get_content_type() == "message/delivery-status")
+    payload = status.get_payload()
     assert isinstance(payload, list)
     return [{name: str(value) for name, value in group.items()} for group in payload if isinstance(group, Message)]
 
 
-def original(note: EmailMessage) -> bytes:
-    """The original's header, decoded."""
-    payload = parts(note)[2].get_payload(decode=True)
-    assert isinstance(payload, bytes)
-    return payload
+def groups(note: EmailMessage) -> list[dict[str, str]]:
+    """The fields of the machine's part: of the message, then of each recipient."""
+    parts(note)
+    return status_groups(note)
 
 
 def test_it_is_a_report_to_the_originator() -> None:
@@ -91,7 +92,7 @@ def test_the_machine_is_told_each_field() -> None:
     message, bob, dave = groups(composed(refused, full, about=about))
     assert message["Reporting-MTA"] == "dns; relay.test"
     assert parsedate_to_datetime(message["Arrival-Date"]) == NOON
-    assert bob["Original-Recipient"] == bob["Final-Recipient"] == "rfc822; bob@example.net"
+    assert bob["Final-Recipient"] == "rfc822; bob@example.net"
     assert (bob["Action"], bob["Status"], bob["Remote-MTA"]) == ("failed", "5.1.1", "dns; mx.example.net")
     assert bob["Diagnostic-Code"] == "smtp; 550 5.1.1 no such user"
     assert parsedate_to_datetime(bob["Last-Attempt-Date"]) == NOON
@@ -131,7 +132,7 @@ def test_a_failure_without_an_enhanced_code_has_the_class() -> None:
 
 def test_the_same_failures_make_the_same_notification() -> None:
     """After a crash it is made again, and must not differ."""
-    assert compose(facts(), HEADER) == compose(facts(), HEADER)
+    assert compose(facts(), Original(HEADER)) == compose(facts(), Original(HEADER))
 
 
 def test_it_is_dated_when_the_last_failure_was_found_out() -> None:
@@ -144,7 +145,7 @@ def test_it_is_dated_when_the_last_failure_was_found_out() -> None:
 @pytest.mark.parametrize("host", ["localhost", "[192.0.2.1]", "[IPv6:2001:db8::1]", "relay"])
 def test_any_name_of_this_host_makes_a_sound_notification(host: str) -> None:
     """A literal and a short name too."""
-    note = read(compose(facts(host=host), HEADER))
+    note = read(compose(facts(host=host), Original(HEADER)))
     assert note["From"].addresses[0].addr_spec == f"MAILER-DAEMON@{host}"
     assert note["Message-ID"] == f"<{ID}.1.dsn@{host}>"
     assert not note["From"].defects
@@ -168,7 +169,7 @@ def test_any_name_of_this_host_makes_a_sound_notification(host: str) -> None:
 )
 def test_any_address_stands_in_it_as_it_is(address: str) -> None:
     """In the header, for people and for the machine: the library must not rewrite or fold it."""
-    note = compose(facts(about=envelope(address), recipient=address), HEADER)
+    note = compose(facts(about=envelope(address), recipient=address), Original(HEADER))
     read(note)
     assert f"\r\nTo: <{address}>\r\n".encode() in note
     assert f"\r\nFinal-Recipient: rfc822; {address}\r\n".encode() in note
@@ -204,73 +205,123 @@ def test_a_thousand_recipients_have_a_thousand_groups() -> None:
     assert len(groups(composed(outcome(Kind.FAILED, *range(1000)), about=about))) == 1001
 
 
-# The original's header.
+# Mail that was relayed, and what was asked for.
+
+RELAYED = outcome(Kind.RELAYED, 1, answer=reply(250, "2.0.0", "queued as 4711"))
 
 
-def test_the_header_comes_as_it_was() -> None:
-    """Octet for octet."""
-    assert original(composed(header=HEADER)) == HEADER
+def test_relayed_mail_is_no_failure() -> None:
+    """RFC 3464 section 2.3.3: it went to where nobody reports; the subject says so too."""
+    note = composed(RELAYED, about=envelope("bob@example.net", "carol@example.net"))
+    assert str(note["Subject"]) == "Relayed Mail (its delivery will not be confirmed)"
+    (_, carol) = groups(note)
+    assert (carol["Action"], carol["Status"]) == ("relayed", "2.0.0")
+    assert carol["Final-Recipient"] == "rfc822; carol@example.net"
+    assert carol["Diagnostic-Code"] == "smtp; 250 2.0.0 queued as 4711"
+    text = " ".join(parts(note)[0].get_content().split())
+    assert "relayed to an exchanger that does not confirm delivery" in text
+    assert "could not be delivered" not in text
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        b"Subject: Gr\xc3\xbc\xc3\x9fe\r\n",
-        b"Subject: \xff\xfe\x80\r\n",
-        b"Subject: " + b"x" * 5000 + b"\r\n",
-        b"X: \r in the middle\r\n",
-        b"X: \n in the middle\r\n",
-        b"X: \0\r\n",
-        b"X: blanks at the end  \t\r\nY: =3D\r\n",
-        b"",
-    ],
-)
-def test_an_odd_header_survives_in_quoted_printable(header: bytes) -> None:
-    """What would not be sound mail is encoded, and a reader decodes it to the same octets."""
-    assert original(composed(header=header)) == header
-
-
-@given(st.binary(max_size=300))
-@settings(max_examples=100, deadline=None)
-def test_any_octets_of_a_header_survive(octets: bytes) -> None:
-    """The file may have been edited by hand."""
-    assert original(composed(header=octets)) == octets
-
-
-def test_a_header_ends_at_the_empty_line() -> None:
-    """Nothing of the body is told to anybody."""
-    assert header_of(HEADER + b"\r\nSecret: body\r\n") == HEADER
-
-
-def test_mail_data_without_a_header_has_none() -> None:
-    """Whether it begins with the empty line or with text."""
-    assert header_of(b"\r\nSecret: body\r\n\r\nmore\r\n") == b""
-    assert header_of(b"just text\r\n\r\nmore\r\n") == b""
-    assert header_of(b"") == b""
-    assert header_of(b" continues nothing\r\n") == b""
-
-
-def test_a_header_ends_where_a_line_is_no_field() -> None:
-    """Mail typed by hand has no empty line between our trace line and its text."""
-    assert header_of(b"Received: from a\r\n\tby b; now\r\nhello world\r\nNot: header\r\n") == (
-        b"Received: from a\r\n\tby b; now\r\n"
+def test_failures_and_relayed_mail_of_one_attempt_share_a_notification() -> None:
+    """People are told of each in words of its own."""
+    note = composed(RELAYED, outcome(Kind.FAILED), about=envelope("bob@example.net", "carol@example.net"))
+    assert str(note["Subject"]) == "Undelivered Mail Returned to Sender"
+    (_, carol, bob) = groups(note)
+    assert (carol["Action"], bob["Action"]) == ("relayed", "failed")
+    text = parts(note)[0].get_content()
+    assert (
+        text.index("could not be delivered")
+        < text.index("<bob@")
+        < text.index("passed on")
+        < text.index("<carol@")
     )
 
 
-def test_a_large_header_is_cut_between_lines() -> None:
-    """A megabyte of it helps nobody."""
-    kept = header_of(b"".join(b"X-%06d: %s\r\n" % (number, b"x" * 60) for number in range(14_000)))
-    assert HEADER_OCTETS - 100 < len(kept) <= HEADER_OCTETS
-    assert kept.endswith(b"\r\n")
-    assert header_of(b"X: " + b"x" * 1_000_000 + b"\r\n") == b""
-    original(composed(header=kept))
+def test_the_names_that_the_client_gave_come_back() -> None:
+    """RFC 3461 section 6.3 (a) and (d): ENVID and ORCPT, decoded from xtext."""
+    about = Envelope(
+        arrived=NOON,
+        reverse_path="alice@example.org",
+        recipients=(Recipient("bob@example.net", orcpt="rfc822;Bob+2Bx@Example.COM"),),
+        envid="QQ+3D314159",
+    )
+    message, bob = groups(composed(about=about))
+    assert message["Original-Envelope-Id"] == "QQ=314159"
+    assert bob["Original-Recipient"] == "rfc822; Bob+x@Example.COM"
+    assert bob["Final-Recipient"] == "rfc822; bob@example.net"
 
 
-@given(st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
-def test_a_header_is_a_beginning_of_whole_lines(octets: bytes) -> None:
-    """Whatever the file holds."""
-    kept = header_of(octets)
-    assert octets.startswith(kept)
-    assert kept == b"" or kept.endswith(b"\r\n")
-    assert b"\r\n\r\n" not in kept
+def test_names_that_nobody_gave_are_not_made_up() -> None:
+    """RFC 3461 section 6.3 (d): without ORCPT the field must not appear."""
+    message, bob = groups(composed())
+    assert "Original-Recipient" not in bob
+    assert "Original-Envelope-Id" not in message
+
+
+# Addresses beyond ASCII.
+
+
+def test_a_recipient_beyond_ascii_is_named_in_ascii_to_an_originator_who_is_not() -> None:
+    """RFC 6533 section 3: any server may be on the way of this notification."""
+    about = envelope("j\u00fcrgen@b\u00fccher.example")
+    note = composed(about=about)
+    (_, group) = groups(note)
+    assert group["Final-Recipient"] == "utf-8; j\\x{FC}rgen@xn--bcher-kva.example"
+    assert "<j\u00fcrgen@b\u00fccher.example>:" in parts(note)[0].get_content()
+
+
+def test_an_originator_beyond_ascii_is_told_by_smtputf8() -> None:
+    """RFC 6533: the address in the header is as it is, and the machine's part is the global one."""
+    about = Envelope(
+        arrived=NOON,
+        reverse_path="j\u00fcrgen@b\u00fccher.example",
+        recipients=(Recipient("b\u00f6b@example.net", orcpt="utf-8;b\u00f6b@example.net"),),
+        smtputf8=True,
+    )
+    made = Facts(ID, about, (outcome(Kind.FAILED),), "j\u00fcrgen@b\u00fccher.example", "relay.test")
+    note = compose(made, Original(HEADER))
+    assert "\r\nTo: <j\u00fcrgen@b\u00fccher.example>\r\n".encode() in note
+    assert note.partition(b"\r\n\r\n")[0].endswith(b"\r\nContent-Transfer-Encoding: 8bit")
+    parsed = email.message_from_bytes(note, policy=email.policy.SMTPUTF8)
+    kinds = [part.get_content_type() for part in parsed.iter_parts()]
+    assert kinds == ["text/plain", "message/global-delivery-status", "text/rfc822-headers"]
+    assert "\r\nOriginal-Recipient: utf-8; b\u00f6b@example.net\r\n".encode() in note
+    assert "\r\nFinal-Recipient: utf-8; b\u00f6b@example.net\r\n".encode() in note
+
+
+def test_a_notification_has_a_null_reverse_path_and_says_what_it_needs() -> None:
+    """RFC 3461 section 6.1; SMTPUTF8 only for an address that cannot do without."""
+    plain = addressed_to("alice@example.org", NOON)
+    assert (plain.reverse_path, plain.smtputf8, plain.body) == (None, False, None)
+    wide = addressed_to("j\u00fcrgen@b\u00fccher.example", NOON)
+    assert (wide.reverse_path, wide.smtputf8, wide.body) == (None, True, "8BITMIME")
+
+
+hostile = st.text('ab;@\r\n\0."\\<>+=\u00fc\u2028\u202e\x85\U0001f600', max_size=30)
+
+
+@given(hostile, hostile, hostile, hostile, st.binary(max_size=60), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_whatever_an_edited_file_holds_the_notification_is_sound_mail(
+    address: str, orcpt: str, envid: str, said: str, mail_data: bytes, is_whole: bool
+) -> None:
+    """Lines of CR LF alone, none too long, ASCII, three parts; and no field that we did not write."""
+    about = Envelope(
+        arrived=NOON, reverse_path="alice@example.org", recipients=(Recipient(address, orcpt=orcpt),), envid=envid
+    )
+    failure = outcome(Kind.FAILED, answer=reply(550, "5.1.1", said))
+    note = compose(facts(failure, about=about), Original(mail_data, is_whole))
+    parsed = read(note)
+    assert len(list(parsed.iter_parts())) == 3
+    message, recipient = status_groups(parsed)
+    assert set(message.keys()) == {"Original-Envelope-Id", "Reporting-MTA", "X-Relayd-Queue-ID", "Arrival-Date"}
+    assert set(recipient.keys()) == {
+        "Original-Recipient",
+        "Final-Recipient",
+        "Action",
+        "Status",
+        "Remote-MTA",
+        "Diagnostic-Code",
+        "Last-Attempt-Date",
+    }

@@ -1,12 +1,15 @@
 """A parcel: recipients that go together, and what a transaction came to for each of them."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
 from relayd.deliver.parcel import Parcel, Via, expire, kind_of, outcomes_of, parcels, refusal
-from relayd.smtp.client import Result
+from relayd.smtp.client import NotAnOrder, Result, Wish
 from relayd.smtp.reply import Reply, reply
 from relayd.spool.outcome import Kind
-from tests.deliver.making import BUSY, NO_SUCH_USER, NOON, TAKEN, job, outcome
+from tests.deliver.making import BUSY, NO_SUCH_USER, NOON, TAKEN, asking, job, outcome
 
 VIA = Via("mx.example.net", "192.0.2.1:25", 0.0123456789, "it is the only one")
 
@@ -18,6 +21,12 @@ def test_recipients_of_one_domain_share_a_parcel() -> None:
         Parcel(made, "example.net", (0, 2)),
         Parcel(made, "example.com", (1,)),
     ]
+
+
+def test_addresses_beyond_ascii_go_apart() -> None:
+    """Where the exchanger cannot have them, the others are not to fail with them."""
+    made = job("a@example.net", "\u00e4@example.net", "b@example.net", "\u00f6@example.net")
+    assert [each.recipients for each in parcels(made, lambda domain: domain)] == [(0, 2), (1, 3)]
 
 
 def test_domains_of_one_route_share_a_parcel() -> None:
@@ -50,6 +59,54 @@ def test_an_order_carries_the_paths_of_its_recipients() -> None:
         4711,
         "8BITMIME",
     )
+
+
+def test_an_order_carries_what_the_client_asked_for() -> None:
+    """Of those recipients that it is for; when none of them asked for anything, it says so."""
+    made = asking(
+        job("a@b.example", "c@d.example", "e@f.example"), "NEVER", None, "SUCCESS", ret="FULL", envid="x"
+    )
+    order = Parcel(made, "example.net", (1, 2)).order
+    assert order.wishes == (Wish(), Wish("SUCCESS"))
+    assert (order.ret, order.envid, order.smtputf8) == ("FULL", "x", False)
+    assert Parcel(made, "example.net", (1,)).order.wishes == ()
+
+
+def test_addresses_beyond_ascii_are_ordered_with_smtputf8_in_any_case() -> None:
+    """Whatever the envelope says that somebody has edited."""
+    made = job("\u00e4@example.net", "b@example.net")
+    assert Parcel(made, "example.net", (0, 1)).order.smtputf8
+    assert not Parcel(made, "example.net", (1,)).order.smtputf8
+    assert Parcel(asking(made, smtputf8=True), "example.net", (1,)).order.smtputf8
+
+
+def test_a_parcel_of_an_edited_file_may_have_no_order() -> None:
+    """A path that would end its brackets is not put into a command."""
+    made = job("a@example.net")
+    recipients = (msgspec.structs.replace(made.envelope.recipients[0], address="a> SIZE=1 <b@c"),)
+    made = replace(made, envelope=msgspec.structs.replace(made.envelope, recipients=recipients))
+    with pytest.raises(NotAnOrder):
+        _ = Parcel(made, "example.net", (0,)).order
+
+
+@pytest.mark.parametrize(("reports", "kind"), [(True, Kind.DELIVERED), (False, Kind.RELAYED)])
+def test_success_that_somebody_asked_about_is_relayed_where_nobody_reports_it(reports: bool, kind: Kind) -> None:
+    """RFC 3461 section 5.2.2; who asked for nothing, or was refused, is not concerned."""
+    made = asking(job(*(f"user{number}@b.example" for number in range(3))), "SUCCESS,FAILURE", "SUCCESS", None)
+    result = Result((TAKEN, NO_SUCH_USER, TAKEN))
+    found = outcomes_of(Parcel(made, "b.example", (0, 1, 2)), result, VIA, NOON, reports=reports)
+    assert {index: each.kind for each in found for index in each.recipients} == {
+        0: kind,
+        1: Kind.FAILED,
+        2: Kind.DELIVERED,
+    }
+
+
+def test_success_is_not_told_to_a_null_reverse_path() -> None:
+    """It is a delivery like any."""
+    made = asking(job("a@b.example", reverse_path=None), "SUCCESS")
+    (found,) = outcomes_of(Parcel(made, "b.example", (0,)), Result((TAKEN,)), VIA, NOON, reports=False)
+    assert found.kind is Kind.DELIVERED
 
 
 def test_each_recipient_gets_the_outcome_of_its_own_reply() -> None:

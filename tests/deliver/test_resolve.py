@@ -105,7 +105,7 @@ def test_a_domain_without_mx_is_its_own_exchanger() -> None:
         (".".join(["x" * 60] * 5), "550 5.1.2 " + ".".join(["x" * 60] * 5) + ": not a domain name"),
         ("-strange_.test", "550 5.1.2 -strange_.test: no such domain"),
         ("[x400:c=de]", "550 5.1.2 [x400:c=de]: no such domain"),
-        ("grüße.test", "550 5.1.2 grüße.test: no such domain"),
+        ("grüße.test", "550 5.1.2 grüße.test: not a domain name"),
         ("\udcff.test", "550 5.1.2 \\udcff.test: not a domain name"),
     ],
 )

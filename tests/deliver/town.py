@@ -168,3 +168,23 @@ def surroundings(folder: Path, zone: str = ONE, *addresses: str) -> Iterator[Sur
 def letters(count: int, recipient: str = "bob@example.net") -> list[Parcel]:
     """Parcels of so many messages, each with an ID of its own."""
     return [parcel(job(recipient, message_id=f"{number:017}")) for number in range(count)]
+
+
+async def carried(town: Town, parcels: Sequence[Parcel]) -> Destination:
+    """Hand them to the destination all at once, and wait until all are reported and everybody has left."""
+    destination = town.destination()
+    for each in parcels:
+        destination.add(each)
+    await town.reported(len(parcels))
+    await left(town, destination)
+    return destination
+
+
+async def left(town: Town, destination: Destination) -> None:
+    """Wait until no courier is under way and no connection is open."""
+    me = asyncio.current_task()
+    while others := [task for task in asyncio.all_tasks() if task is not me]:
+        await asyncio.wait(others)
+    if town.means.leaving:
+        await asyncio.wait(town.means.leaving)
+    assert destination.is_idle

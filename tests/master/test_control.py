@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from relayd.master.control import Control, NotRunning, Report, Request, StatusPlease, StopPlease, ask, socket_path
+from relayd.master.control import Control, NotRunning, Request, StatusPlease, StopPlease, ask, socket_path
 from relayd.master.privileges import Identity
+from relayd.master.report import Listening, Report
 
 ME = Identity("me", os.geteuid(), os.getegid(), ())
-REPORT = Report("0", 1, 2.0, "running", "me", ["127.0.0.1:25"], [], {"sessions": 3})
+REPORT = Report("0", 1, 2.0, "running", "me", [Listening("127.0.0.1:25")], [], {"sessions": 3})
 
 
 def serve(control: Control, heard: list[Request]) -> threading.Thread:

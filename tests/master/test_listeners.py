@@ -6,22 +6,16 @@ from ipaddress import ip_address
 import pytest
 
 from relayd.base.sections import Listener
-from relayd.master.listeners import bind, endpoints, in_words, shown
+from relayd.master.listeners import bind, close, endpoints, in_words, shown
 from relayd.master.trouble import StartFailed
-
-
-def close(bound: list[socket.socket]) -> None:
-    """Give them back."""
-    for each in bound:
-        each.close()
 
 
 def test_a_listener_answers_at_its_address_and_port() -> None:
     """Port 0 is a free one; the socket is not blocking, since several workers accept from it."""
     bound = bind([Listener("127.0.0.1", 0)])
-    host, port = bound[0].getsockname()
+    host, port = bound[0].socket.getsockname()
     with socket.create_connection((host, port), 5):
-        assert not bound[0].getblocking()
+        assert not bound[0].socket.getblocking()
     assert in_words(bound) == f"127.0.0.1:{port}"
     close(bound)
 
@@ -29,7 +23,7 @@ def test_a_listener_answers_at_its_address_and_port() -> None:
 def test_a_name_gives_a_listener_for_each_of_its_addresses() -> None:
     """localhost is 127.0.0.1 at least; an address of a family that is missing here is no failure."""
     bound = bind([Listener("localhost", 0)])
-    assert "127.0.0.1" in {each.getsockname()[0] for each in bound}
+    assert "127.0.0.1" in {each.socket.getsockname()[0] for each in bound}
     close(bound)
 
 
@@ -40,7 +34,7 @@ def test_a_taken_port_is_named_and_the_others_are_given_back() -> None:
         other.listen()
         taken = other.getsockname()[1]
         first = bind([Listener("127.0.0.1", 0)])
-        free = first[0].getsockname()[1]
+        free = first[0].socket.getsockname()[1]
         close(first)
         with pytest.raises(StartFailed, match=rf"cannot listen at 127\.0\.0\.1:{taken}: the port is taken"):
             bind([Listener("127.0.0.1", free), Listener("127.0.0.1", taken)])
@@ -62,7 +56,7 @@ def test_a_name_that_does_not_exist_is_named() -> None:
 def test_the_wildcard_stands_for_every_address_of_this_host() -> None:
     """What is delivered to any of them would come back to us."""
     bound = bind([Listener("0.0.0.0", 0)])
-    port = bound[0].getsockname()[1]
+    port = bound[0].socket.getsockname()[1]
     found = endpoints(bound)
     assert {(ip_address("0.0.0.0"), port), (ip_address("127.0.0.1"), port)} <= found
     assert not any(address.version == 6 for address, _ in found)

@@ -10,11 +10,12 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from relayd.base.channel import Channel
 from relayd.base.counters import Board
 from relayd.base.log import Log
+from relayd.base.tally import Tally
 from relayd.receive.connection import Connection
 from relayd.receive.worker import Post, Worker
 from relayd.spool.disk import Disk
@@ -34,11 +35,18 @@ class Transport(asyncio.Transport):
         self.switches = 0
         self.is_closed = self.is_aborted = False
         self.was_written = asyncio.Event()
+        self.protocol: asyncio.Protocol
 
     def write(self, data: Any) -> None:
         assert not self.is_closing()
         self.written += bytes(data)
         self.was_written.set()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = cast(asyncio.Protocol, protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self.protocol
 
     def is_closing(self) -> bool:
         return self.is_closed or self.is_aborted
@@ -61,11 +69,15 @@ class Transport(asyncio.Transport):
         self.reads = wanted
         self.switches += 1
 
-    def replies(self) -> list[str]:
-        """What was written since the last call, line by line."""
+    def taken(self) -> bytes:
+        """What was written since the last call."""
         written, self.written = self.written, b""
         self.was_written.clear()
-        return written.decode("ascii").splitlines()
+        return written
+
+    def replies(self) -> list[str]:
+        """The same line by line."""
+        return self.taken().decode("ascii").splitlines()
 
     async def next_replies(self) -> list[str]:
         """What is written next."""
@@ -106,19 +118,33 @@ class Gate(Disk):
 class House:
     """A worker without listeners, and what it has written down."""
 
-    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
+    def __init__(
+        self, folder: Path, disk: Disk | None = None, settings: str = "", memory: Callable[[], float] = lambda: 1.0
+    ) -> None:
         self.spool = folder / "spool"
         self._log = folder / "log"
-        config = configuration(folder, '[relay]\npostmaster = "ops@example.org"')
+        config = configuration(folder, settings or '[relay]\npostmaster = "ops@example.org"')
         _, theirs = Channel.pair()
+        self.tally = Tally(2)
         self.post = Post(
-            config, [], Hints(), theirs, Board(1).slot(0), Log("json", self._log), disk or Disk(), grace=0.05
+            config,
+            [],
+            Hints(),
+            theirs,
+            Board(1).slot(0),
+            Log("json", self._log),
+            self.tally.hand(0),
+            disk or Disk(),
+            grace=0.05,
+            memory=memory,
+            wrong_password=0.001,
         )
         self.worker = Worker(self.post)
 
     def connection(self, transport: Transport) -> Connection:
         """A session that has been greeted."""
-        connection = Connection(self.worker)
+        connection = Connection(self.worker, self.post.config.listeners[0])
+        transport.set_protocol(connection)
         connection.connection_made(transport)
         assert transport.replies()[0].startswith("220 ")
         return connection

@@ -6,10 +6,12 @@ event and never for a time. Everything waits ten seconds at most, and then raise
 
 import json
 import os
+import re
 import resource
 import select
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,10 +19,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from relayd.base.bound import Bound
 from relayd.base.channel import Channel, Garbled, Ready, Retire, Said
 from relayd.base.config import Config, load
 from relayd.base.counters import Board, Slot
 from relayd.base.log import Log
+from relayd.base.tally import Tally
 from relayd.receive import worker
 from relayd.spool.disk import Disk
 from relayd.spool.hint import Hints
@@ -30,6 +34,12 @@ HOST = "relay.example.org"
 WAIT = 10.0
 LOOPS = ("uvloop", "asyncio")
 _SWEEP = 0.05
+_WRONG_PASSWORD = 0.001
+
+_ADDED = re.compile(
+    rb"\A(?:Date: [^\r\n]* \+0000\r\n)?(?:Message-ID: <[0-9a-z]{17}@relay\.example\.org>\r\n(?:\r\n(?=.))?)?",
+    re.DOTALL,
+)
 
 TRANSACTION = b"MAIL FROM:<a@client.example>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
 
@@ -48,12 +58,16 @@ def configuration(folder: Path, settings: str = "") -> Config:
 class Client:
     """One connection of a client, with the greeting read already unless told otherwise."""
 
-    def __init__(self, address: tuple[str, int], *, greeted: bool = True, buffer: int | None = None) -> None:
+    def __init__(
+        self, address: tuple[str, int], *, greeted: bool = True, buffer: int | None = None, source: str = ""
+    ) -> None:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.socket = socket.socket(family)
         self.socket.settimeout(WAIT)
         if buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.connect(address)
         self.port: int = self.socket.getsockname()[1]
         self._lines = self.socket.makefile("rb")
@@ -100,6 +114,15 @@ class Client:
         self._lines.close()
         self.socket.close()
 
+    def starts_tls(self) -> None:
+        """The client's side of the handshake; all that follows is inside."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        self._lines.close()
+        self.socket = context.wrap_socket(self.socket)
+        self._lines = self.socket.makefile("rb")
+
     def ends(self) -> None:
         """Say no more, and go on listening."""
         self.socket.shutdown(socket.SHUT_WR)
@@ -126,9 +149,9 @@ class Live:
         name = self.listeners[0].getsockname()
         return name[0], name[1]
 
-    def client(self, *, greeted: bool = True, buffer: int | None = None) -> Client:
-        """A client that has connected."""
-        return Client(self.address, greeted=greeted, buffer=buffer)
+    def client(self, *, greeted: bool = True, buffer: int | None = None, source: str = "") -> Client:
+        """A client that has connected, from this address where one is named."""
+        return Client(self.address, greeted=greeted, buffer=buffer, source=source)
 
     def files(self, folder: str = "new") -> list[Path]:
         """What is in a folder of the spool."""
@@ -217,7 +240,7 @@ def start(
     listeners = [_bound(address) for address in addresses]
     ours, theirs = Channel.pair()
     hints = Hints()
-    slot = Board(1).slot(0)
+    slot, tally = Board(1).slot(0), Tally(1)
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -230,8 +253,24 @@ def start(
                 resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
             log = Log("json", fd=writing)
             before(config, listeners)
+            bound = [
+                Bound(each, config.listeners[min(number, len(config.listeners) - 1)])
+                for number, each in enumerate(listeners)
+            ]
             status = worker.serve(
-                worker.Post(config, listeners, hints, theirs, slot, log, disk or Disk(), grace, _SWEEP)
+                worker.Post(
+                    config,
+                    bound,
+                    hints,
+                    theirs,
+                    slot,
+                    log,
+                    tally.hand(0),
+                    disk or Disk(),
+                    grace,
+                    _SWEEP,
+                    wrong_password=_WRONG_PASSWORD,
+                )
             )
         finally:
             os._exit(status)
@@ -253,12 +292,15 @@ def live(folder: Path, **options: Any) -> Iterator[Live]:
 
 
 def mail_of(path: Path) -> tuple[bytes, bytes]:
-    """The trace line and the rest of the mail data of a message file."""
+    """The trace line of a message file, and the mail data as the client sent it.
+
+    What completes a header is taken off again, with the line that ends one where the client has sent text alone.
+    """
     _, _, mail = path.read_bytes().partition(b"\n\n")
     end = mail.index(b"\r\n")
     while mail[end + 2 : end + 3] == b"\t":
         end = mail.index(b"\r\n", end + 2)
-    return mail[: end + 2], mail[end + 2 :]
+    return mail[: end + 2], _ADDED.sub(b"", mail[end + 2 :])
 
 
 def _bound(address: str) -> socket.socket:

@@ -66,7 +66,8 @@ def test_mail_data_that_dribbles_for_an_hour_ends_the_session(play: Callable[...
 
     async def scene(house: House, transport: Transport) -> None:
         connection = house.connection(transport)
-        connection.data_received(BEGINNING + b"x" * 1000)
+        connection.data_received(BEGINNING)
+        connection.data_received(b"x" * 1000)
         connection._heard = later(61 * MINUTES)
         connection.sweep(later(59 * MINUTES), TIMEOUT)
         assert not transport.is_closing()
@@ -76,8 +77,10 @@ def test_mail_data_that_dribbles_for_an_hour_ends_the_session(play: Callable[...
 
         other = Transport()
         connection = house.connection(other)
-        connection.data_received(BEGINNING + b"x" * 200_000)
-        connection._reception._began = later(-150)
+        connection.data_received(BEGINNING)
+        connection.data_received(b"x" * 200_000)
+        assert connection._reception._incoming is not None
+        connection._reception._incoming.pace.began = later(-150)
         connection.sweep(later(1), 10.0)
         assert not other.is_closing()
         connection.connection_lost(None)
@@ -123,7 +126,8 @@ def test_a_transport_that_closes_or_has_ended_is_left_alone(play: Callable[..., 
 
         other = Transport()
         connection = house.connection(other)
-        connection.data_received(BEGINNING + b"Hi\r\n.\r\n")
+        connection.data_received(BEGINNING)
+        connection.data_received(b"Hi\r\n.\r\n")
         assert connection.eof_received()
         connection.pause_writing()
         other.replies()
@@ -217,7 +221,8 @@ def test_a_disk_that_is_full_gets_its_room_back_at_once(play: Callable[..., None
 
     async def scene(house: House, transport: Transport) -> None:
         connection = house.connection(transport)
-        connection.data_received(BEGINNING + b"x" * (LARGE + 1))
+        connection.data_received(BEGINNING)
+        connection.data_received(b"x" * (LARGE + 1))
         await reached(gate)
         gate.opened.set()
         while connection.is_busy:
@@ -242,7 +247,8 @@ def test_a_large_message_on_its_way_to_the_medium_holds_up_nobody(play: Callable
 
     async def scene(house: House, transport: Transport) -> None:
         connection = house.connection(transport)
-        connection.data_received(BEGINNING + b"x" * (LARGE + 1) + b"\r\n.\r\n")
+        connection.data_received(BEGINNING)
+        connection.data_received(b"x" * (LARGE + 1) + b"\r\n.\r\n")
         await reached(gate)
         transport.replies()
         other = Transport()

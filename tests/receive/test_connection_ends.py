@@ -15,21 +15,22 @@ from tests.receive.house import BEGINNING, Gate, House, Transport, ended, reache
 @pytest.mark.parametrize(
     "said",
     [
-        b"",
-        b"HEL",
-        BEGINNING,
-        BEGINNING + b"x\r\n",
-        BEGINNING + b"x\r\n.",
-        BEGINNING + b"x" * 10_000,
+        [],
+        [b"HEL"],
+        [BEGINNING],
+        [BEGINNING, b"x\r\n"],
+        [BEGINNING, b"x\r\n."],
+        [BEGINNING, b"x" * 10_000],
     ],
 )
 @pytest.mark.parametrize("politely", [True, False])
-def test_a_client_that_goes_leaves_nothing(play: Callable[..., None], said: bytes, politely: bool) -> None:
+def test_a_client_that_goes_leaves_nothing(play: Callable[..., None], said: list[bytes], politely: bool) -> None:
     """Whatever it has said so far, with the end of file or with a reset."""
 
     async def scene(house: House, transport: Transport) -> None:
         connection = house.connection(transport)
-        connection.data_received(said)
+        for octets in said:
+            connection.data_received(octets)
         if politely:
             assert not connection.eof_received()
         connection.connection_lost(None if politely else ConnectionResetError())
@@ -48,7 +49,8 @@ def test_a_client_that_goes_while_its_large_message_is_written_leaves_nothing(
 
     async def scene(house: House, transport: Transport) -> None:
         connection = house.connection(transport)
-        connection.data_received(BEGINNING + b"x" * (LARGE + 1))
+        connection.data_received(BEGINNING)
+        connection.data_received(b"x" * (LARGE + 1))
         await reached(gate)
         connection.connection_lost(ConnectionResetError())
         assert len(house.files("tmp")) == 1
@@ -66,7 +68,8 @@ def test_a_client_that_goes_during_the_commit_has_left_a_message(play: Callable[
 
     async def scene(house: House, transport: Transport) -> None:
         connection = house.connection(transport)
-        connection.data_received(BEGINNING + b"Hi\r\n.\r\n")
+        connection.data_received(BEGINNING)
+        connection.data_received(b"Hi\r\n.\r\n")
         await reached(gate)
         connection.connection_lost(ConnectionResetError())
         gate.opened.set()
@@ -86,7 +89,8 @@ def test_a_client_that_goes_before_a_failed_commit_leaves_nothing(play: Callable
 
     async def scene(house: House, transport: Transport) -> None:
         connection = house.connection(transport)
-        connection.data_received(BEGINNING + b"Hi\r\n.\r\n")
+        connection.data_received(BEGINNING)
+        connection.data_received(b"Hi\r\n.\r\n")
         await reached(gate)
         connection.connection_lost(None)
         gate.opened.set()
@@ -103,7 +107,8 @@ def test_a_client_that_says_all_at_once_and_no_more_hears_everything(play: Calla
 
     async def scene(house: House, transport: Transport) -> None:
         connection = house.connection(transport)
-        connection.data_received(BEGINNING + b"Hi\r\n.\r\nNOOP\r\n")
+        connection.data_received(BEGINNING)
+        connection.data_received(b"Hi\r\n.\r\nNOOP\r\n")
         assert connection.eof_received()
         await reached(gate)
         transport.replies()
@@ -126,7 +131,7 @@ def test_a_client_that_went_before_the_greeting_is_no_session(play: Callable[...
 
     async def scene(house: House, transport: Transport) -> None:
         nobody = Transport(None)
-        connection = Connection(house.worker)
+        connection = Connection(house.worker, house.post.config.listeners[0])
         connection.connection_made(nobody)
         assert nobody.is_aborted
         assert nobody.written == b""
@@ -200,7 +205,8 @@ def test_time_that_is_up_ends_a_transaction(play: Callable[..., None]) -> None:
 
     async def scene(house: House, transport: Transport) -> None:
         connection = house.connection(transport)
-        connection.data_received(BEGINNING + b"x" * 10_000)
+        connection.data_received(BEGINNING)
+        connection.data_received(b"x" * 10_000)
         transport.replies()
         house.worker.is_retiring = True
         connection.retire(at_once=False)
@@ -218,7 +224,8 @@ def test_time_that_is_up_while_a_large_message_is_written_ends_it_after_that(pla
 
     async def scene(house: House, transport: Transport) -> None:
         connection = house.connection(transport)
-        connection.data_received(BEGINNING + b"x" * (LARGE + 1))
+        connection.data_received(BEGINNING)
+        connection.data_received(b"x" * (LARGE + 1))
         transport.replies()
         await reached(gate)
         house.worker.is_retiring = True
@@ -238,7 +245,7 @@ def test_a_client_that_comes_too_late_is_told(play: Callable[..., None]) -> None
 
     async def scene(house: House, transport: Transport) -> None:
         house.worker.is_retiring = True
-        connection = Connection(house.worker)
+        connection = Connection(house.worker, house.post.config.listeners[0])
         connection.connection_made(transport)
         assert [reply[:3] for reply in transport.replies()] == ["220", "421"]
         assert transport.is_closed
@@ -252,7 +259,8 @@ def test_a_session_that_the_process_leaves_behind_leaves_nothing(play: Callable[
 
     async def scene(house: House, transport: Transport) -> None:
         connection = house.connection(transport)
-        connection.data_received(BEGINNING + b"x" * (LARGE + 1))
+        connection.data_received(BEGINNING)
+        connection.data_received(b"x" * (LARGE + 1))
         await reached(gate)
         gate.opened.set()
         while connection.is_busy:

@@ -8,18 +8,36 @@ from pathlib import Path
 
 import pytest
 
+from relayd.base import raw
 from relayd.base.config import Config
+from relayd.base.sections import Auth, Tls
+from relayd.base.users import Users, hash_password
 from tests.receive.live import HOST, Client, Live, live
 from tests.world import dialogue
+from tests.world.authority import certify
 from tests.world.dialogue import Act, Dialogue, Step, dialogues, matches
 
-CORE = {"first_mail", "transactions", "pipelining", "transparency", "errors", "quit", "shutdown", "timeout"}
+CORE = {
+    "starttls",
+    "tls_implicit",
+    "auth",
+    "chunking",
+    "first_mail",
+    "transactions",
+    "pipelining",
+    "transparency",
+    "errors",
+    "quit",
+    "shutdown",
+    "timeout",
+}
 PLAYS = [
     pytest.param(each, loop, id=f"{each.name}-{loop}")
     for each in dialogues()
     for loop in ("uvloop", "asyncio")
     if loop == "uvloop" or each.name in CORE
 ]
+_SECRET = hash_password("secret")
 # Where nobody waits the sweep must not come in between.
 _LONG, _SHORT = 300.0, 0.3
 
@@ -40,15 +58,32 @@ def configured(played: Dialogue, config: Config) -> Config:
         maximum_recipients=int(said["maximum_recipients"]),
     )
     free = 1 << 62 if said["disk"] == "full" else 0
-    return replace(config, relay=relay, session=session, spool=replace(config.spool, minimum_free=free))
+    # The values of a dialogue's settings are those of the file's keys.
+    listener = raw.Listener(tls=said["tls"], auth=said["auth"])  # type: ignore[arg-type]
+    folder = config.spool.directory.parent
+    papers = certify(folder, HOST)
+    Users.read(f"alice:{_SECRET}").write(folder / "users")
+    return replace(
+        config,
+        listeners=(replace(config.listeners[0], tls=listener.tls, auth=listener.auth),),
+        relay=replace(relay, origin=said["origin"] or None),
+        session=session,
+        spool=replace(config.spool, minimum_free=free),
+        tls=None if said["tls"] == "off" else Tls(papers.certificate, papers.key),
+        auth=None if said["auth"] == "off" else Auth(folder / "users", said["auth_in_clear"] == "yes"),
+    )
 
 
 def play(played: Dialogue, worker: Live) -> None:
     """Say the client's part, and hear nothing but the server's."""
     with Client(worker.address, greeted=False) as client:
+        if played.settings["tls"] == "implicit":
+            client.starts_tls()
         for step in played.steps:
             if step.act is Act.SHUT_DOWN:
                 worker.retire(0)
+            elif step.act is Act.START_TLS:
+                client.starts_tls()
             # A server that has closed may have done so before all was sent.
             with suppress(ConnectionResetError, BrokenPipeError):
                 client.says(step.octets)

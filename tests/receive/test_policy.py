@@ -36,7 +36,7 @@ def route(policy: Policy, client: str, rcpt: str, reached: str | None = None) ->
     event = parse_rcpt(f"TO:<{rcpt}>")
     assert isinstance(event, Rcpt)
     here: IP | None = None if reached is None else ip_address(reached)
-    return policy.route(policy.peer(client, 1024), event.forward_path, here)
+    return policy.route(event.forward_path, here, may_relay=policy.peer(client, 1024).may_relay)
 
 
 def is_denied(verdict: Address | Reply) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relayd.receive.trace import received
+from relayd.receive.trace import protocol_of, received
 from relayd.smtp.command import client_name
 
 AT = datetime(2026, 7, 1, 9, 5, 3, 45_000, UTC)
@@ -24,12 +24,12 @@ def line(**changes: Any) -> str:
         "helo": "client.example",
         "client": ip_address("192.0.2.7"),
         "hostname": "relay.example.org",
-        "extended": True,
+        "protocol": "ESMTP",
         "message_id": "1k13n17cbmb9ada40",
         "only_recipient": "b@example.net",
         "at": AT,
     }
-    return received(**{**fields, **changes}).decode("ascii")
+    return received(**{**fields, **changes}).decode()
 
 
 def unfolded(text: str) -> str:
@@ -57,8 +57,34 @@ def test_several_recipients_are_not_shown_to_each_other() -> None:
 
 def test_the_protocol_is_the_one_that_was_spoken() -> None:
     """SMTP after HELO, ESMTP after EHLO (RFC 3848)."""
-    assert " with SMTP id " in line(extended=False)
-    assert " with ESMTP id " in line(extended=True)
+    assert " with SMTP id " in line(protocol="SMTP")
+    assert " with UTF8SMTPSA id " in line(protocol="UTF8SMTPSA")
+
+
+@pytest.mark.parametrize(
+    ("extended", "secure", "authenticated", "utf8", "keyword"),
+    [
+        (False, False, False, False, "SMTP"),
+        (False, True, False, False, "SMTP"),
+        (True, False, False, False, "ESMTP"),
+        (True, True, False, False, "ESMTPS"),
+        (True, False, True, False, "ESMTPA"),
+        (True, True, True, False, "ESMTPSA"),
+        (True, False, False, True, "UTF8SMTP"),
+        (True, True, True, True, "UTF8SMTPSA"),
+    ],
+)
+def test_the_keyword_is_a_registered_one(
+    extended: bool, secure: bool, authenticated: bool, utf8: bool, keyword: str
+) -> None:
+    """RFC 3848, and RFC 6531 section 4.3."""
+    found = protocol_of(extended=extended, secure=secure, authenticated=authenticated, utf8=utf8)
+    assert found == keyword
+
+
+def test_a_mailbox_beyond_ascii_is_written_as_it_is() -> None:
+    """RFC 6532; only a transaction with SMTPUTF8 has one."""
+    assert "for <j\u00fcrgen@example.net>" in line(only_recipient="j\u00fcrgen@example.net")
 
 
 def test_an_ipv6_client_has_a_tagged_literal() -> None:
@@ -103,12 +129,12 @@ def test_long_names_are_folded() -> None:
 @settings(max_examples=200, deadline=None)
 @given(
     st.text(st.characters(max_codepoint=0x2FF), max_size=300),
-    st.booleans(),
+    st.sampled_from(["SMTP", "ESMTP", "UTF8SMTPSA"]),
 )
-def test_any_name_leaves_a_header_that_can_be_read(said: str, extended: bool) -> None:
+def test_any_name_leaves_a_header_that_can_be_read(said: str, protocol: str) -> None:
     """ASCII, folded by tabs only, one header, its date after the last semicolon outside quotes."""
     helo = client_name(said.strip()) or ""
-    text = line(helo=helo, extended=extended)
+    text = line(helo=helo, protocol=protocol)
     assert text.endswith("\r\n")
     lines = text.removesuffix("\r\n").split("\r\n")
     assert all(each.startswith("\t") for each in lines[1:])

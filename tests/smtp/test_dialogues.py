@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -9,11 +10,16 @@ from relayd.smtp import data, wording
 from relayd.smtp.address import Address
 from relayd.smtp.command import Mail, Rcpt
 from relayd.smtp.reply import Reply, reply
-from relayd.smtp.server import Content, EndOfData, Facts, Session, State
+from relayd.smtp.server import Abandoned, Auth, Content, EndOfData, Facts, Session, State
 from tests.world.dialogue import HOST, Act, Dialogue, DialogueError, Step, dialogues, matches, parse
 
 ALL = dialogues()
 ID = "0" * 17
+_AUTH: dict[str, Literal["off", "offered", "required"]] = {
+    "off": "off",
+    "offered": "offered",
+    "required": "required",
+}
 
 
 class Server:
@@ -31,7 +37,13 @@ class Server:
                 extended=settings["extended"] == "true",
                 maximum_message=int(settings["maximum_message"]),
                 maximum_recipients=int(settings["maximum_recipients"]),
-                normalize=settings["bare_newline"] == "normalize" and settings["may_relay"] == "yes",
+                normalize=settings["bare_newline"] == "normalize",
+                trusted=settings["may_relay"] == "yes",
+                origin=settings["origin"] or None,
+                starttls=settings["tls"] == "starttls",
+                secure=settings["tls"] == "implicit",
+                auth=_AUTH[settings["auth"]],
+                auth_in_clear=settings["auth_in_clear"] == "yes",
             )
         )
 
@@ -42,6 +54,8 @@ class Server:
             while (event := self.session.next_event()) is not None:
                 if isinstance(event, Content):
                     self._data += event.octets
+                elif isinstance(event, Abandoned):
+                    self._data = b""
                 else:
                     self.session.answer(self._verdict(event))
 
@@ -50,6 +64,9 @@ class Server:
             case Mail():
                 self._data = b""
                 return reply(452, "4.3.1", "No room") if self._settings["disk"] == "full" else None
+            case Auth():
+                known = (event.user, event.password) == ("alice", "secret")
+                return None if known else reply(535, "5.7.8", "Authentication credentials invalid")
             case Rcpt():
                 return self._judge(event.forward_path)
             case EndOfData() if event.fault is None:
@@ -61,9 +78,7 @@ class Server:
 
     def _judge(self, address: Address) -> Reply | None:
         ours = address.domain.lower() in ("", HOST, "[127.0.0.1]")
-        if self._settings["may_relay"] == "yes" or (
-            address.is_postmaster and ours and self._settings["postmaster"]
-        ):
+        if self.session.is_trusted or (address.is_postmaster and ours and self._settings["postmaster"]):
             return None
         return reply(554, "5.7.1", f"<{address}>: Relay access denied")
 
@@ -85,14 +100,23 @@ def take(server: Server, step: Step, *, bytewise: bool) -> None:
             server.hear(byte_by_byte(step.octets) if bytewise else whole(step.octets))
         case Act.WAIT:
             server.session.time_out()
+        case Act.START_TLS:
+            server.session.secure()
         case Act.SHUT_DOWN:
             server.session.shut_down()
         case Act.CONNECT:
             pass
 
 
-@pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "byte by byte"])
-@pytest.mark.parametrize("dialogue", ALL, ids=[each.name for each in ALL])
+@pytest.mark.parametrize(
+    ("dialogue", "bytewise"),
+    [
+        pytest.param(each, bytewise, id=f"{each.name}-{'byte by byte' if bytewise else 'whole'}")
+        for each in ALL
+        for bytewise in (False, True)
+        if not (bytewise and each.settings["writes"] == "whole")
+    ],
+)
 def test_the_session_answers_as_the_dialogue_says(dialogue: Dialogue, bytewise: bool) -> None:
     """All replies of each step, no others, the close, and the message in the queue."""
     server = Server(dialogue.settings)

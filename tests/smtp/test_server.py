@@ -1,7 +1,8 @@
 """The session machine: events, verdicts and the state it shows. What it says is in the dialogues."""
 
+import re
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -9,67 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.smtp.address import Address
-from relayd.smtp.command import MAXIMUM_MAIL_LINE, Mail, Rcpt
+from relayd.smtp.command import Mail, Rcpt
 from relayd.smtp.data import BARE_CR
+from relayd.smtp.input import MAXIMUM_LINE
 from relayd.smtp.reply import Reply, reply
-from relayd.smtp.server import Content, Data, EndOfData, Event, Facts, Session, State
-
-FACTS = Facts("relay.example.org", "1", 40_000)
-QUEUED = reply(250, "2.0.0", "Ok: queued as X")
-UNTIL = {
-    Mail: b"HELO c\r\nMAIL FROM:<a@b>\r\n",
-    Rcpt: b"HELO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n",
-    Data: b"HELO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n",
-    EndOfData: b"HELO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\n",
-}
-
-
-def session(facts: Facts = FACTS) -> Session:
-    """A session that has been greeted."""
-    new = Session(facts)
-    assert new.output().startswith(b"220 ")
-    return new
-
-
-def waiting_for(kind: type[Event], facts: Facts = FACTS) -> Session:
-    """A session whose event of this kind waits for its verdict; the replies before it are taken."""
-    new = session(facts)
-    new.feed(UNTIL[kind])
-    for event in iter(new.next_event, None):
-        if isinstance(event, kind):
-            new.output()
-            return new
-        if not isinstance(event, Content):
-            new.answer()
-    raise AssertionError(f"no {kind}")
-
-
-def play(writes: Iterable[bytes], facts: Facts = FACTS) -> tuple[bytes, list[tuple[Mail, list[Address], bytes]]]:
-    """All that a session says to these writes with every verdict positive, and the messages that it got."""
-    new = Session(facts)
-    messages, data = [], b""
-    for write in writes:
-        new.feed(write)
-        for event in iter(new.next_event, None):
-            if isinstance(event, Content):
-                data += event.octets
-                continue
-            if isinstance(event, EndOfData):
-                if event.fault is None:
-                    assert event.size == len(data)
-                    assert new.transaction is not None
-                    messages.append((new.transaction.mail, list(new.transaction.recipients), data))
-                data = b""
-            new.answer()
-    return new.output(), messages
-
+from relayd.smtp.server import (
+    Auth,
+    Content,
+    Data,
+    EndOfData,
+    Event,
+    Facts,
+    Session,
+    StartTls,
+    State,
+)
+from tests.smtp.sessions import FACTS, QUEUED, TOO_EARLY, UNTIL, play, polite, session, waiting_for
 
 # Verdicts.
 
 
 @pytest.mark.parametrize("kind", UNTIL)
 def test_nothing_is_said_and_nothing_is_read_while_a_verdict_is_owed(kind: type[Event]) -> None:
-    """The event comes once; what is pipelined behind it waits."""
+    """The event comes once; what is pipelined behind it waits, where it may be."""
     waiting = waiting_for(kind)
     waiting.feed(b"NOOP\r\nQUIT\r\n")
     assert waiting.is_waiting
@@ -78,7 +41,11 @@ def test_nothing_is_said_and_nothing_is_read_while_a_verdict_is_owed(kind: type[
     assert waiting.backlog == len(b"NOOP\r\nQUIT\r\n")
     waiting.answer()
     assert not waiting.is_waiting
-    assert waiting.output()[:1] in b"23"
+    if kind in (Data, StartTls):
+        assert waiting.output() == TOO_EARLY
+        assert waiting.state is State.CLOSED
+    else:
+        assert waiting.output()[:1] in b"23"
 
 
 @pytest.mark.parametrize("close", [Session.time_out, Session.shut_down], ids=["time_out", "shut_down"])
@@ -126,12 +93,20 @@ def test_a_verdict_of_421_closes(kind: type[Event]) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "state"),
-    [(Mail, State.READY), (Rcpt, State.MAIL), (Data, State.READY), (EndOfData, State.READY)],
+    [
+        (Mail, State.READY),
+        (Rcpt, State.MAIL),
+        (Data, State.READY),
+        (EndOfData, State.READY),
+        (StartTls, State.READY),
+        (Auth, State.READY),
+    ],
 )
 def test_a_refusal_is_said_and_undone(kind: type[Event], state: State) -> None:
     """After a refused DATA or message the transaction is over (section 4.1.1.4)."""
     refused = waiting_for(kind)
     refused.answer(reply(451, "4.3.0", "not now"))
+    assert (refused.user, refused.is_trusted) == ("", False)
     assert refused.output() == b"451 4.3.0 not now\r\n"
     assert refused.state is state
     assert (refused.transaction is None) == (state is State.READY)
@@ -190,7 +165,9 @@ def test_the_session_shows_who_the_client_says_it_is() -> None:
 def test_the_transaction_has_what_was_accepted() -> None:
     """The paths without their routes, in order; a repeated one twice."""
     paths = b"RCPT TO:<@x,@y:b@c>\r\nRCPT TO:<nonsense>\r\nRCPT TO:<PostMaster>\r\nRCPT TO:<b@c>\r\n"
-    _, messages = play([b"EHLO c\r\nMAIL FROM:<@x:a@b> SIZE=9 BODY=8BITMIME\r\n", paths, b"DATA\r\nhi\r\n.\r\n"])
+    _, messages = play(
+        [b"EHLO c\r\nMAIL FROM:<@x:a@b> SIZE=9 BODY=8BITMIME\r\n", paths, b"DATA\r\n", b"hi\r\n.\r\n"]
+    )
     recipients = [Address("b", "c"), Address("PostMaster", ""), Address("b", "c")]
     assert messages == [(Mail(Address("a", "b"), 9, "8BITMIME"), recipients, b"hi\r\n")]
 
@@ -213,6 +190,10 @@ LINES = [
     b"MAIL FROM:<a@b>",
     b"RCPT TO:<c@d>",
     b"DATA",
+    b"BDAT 7",
+    b"BDAT 1 LAST",
+    b"BDAT 0 LAST",
+    b"BDAT",
     b".",
     b"..",
     b"RSET",
@@ -224,7 +205,6 @@ LINES = [
     b"QUIT",
     b"",
 ]
-SCRIPT = b"HELO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"
 
 
 @given(st.lists(st.sampled_from(LINES), max_size=20), st.lists(st.integers(0, 2000), max_size=6), st.booleans())
@@ -232,10 +212,11 @@ def test_the_session_does_not_see_where_writes_are_cut(
     lines: list[bytes], cuts: list[int], normalize: bool
 ) -> None:
     """The same replies and the same messages for one write, for each octet alone, and for any cuts."""
-    wire = SCRIPT + b"\r\n".join(lines) + b"\r\n"
-    facts = Facts("h", "1", 1, normalize=normalize, maximum_message=1000)
-    whole = play([wire], facts)
-    places = [0, *sorted(cut % (len(wire) + 1) for cut in cuts), len(wire)]
+    wire = UNTIL[Rcpt] + b"\r\n".join(lines) + b"\r\n"
+    facts = Facts("h", "1", 1, normalize=normalize, trusted=True, maximum_message=1000, starttls=True)
+    whole = play(polite(wire), facts)
+    after_data = [found.end() for found in re.finditer(rb"^DATA\r\n", wire, re.MULTILINE)]
+    places = [0, *sorted([*after_data, *(cut % (len(wire) + 1) for cut in cuts)]), len(wire)]
     assert play((wire[a:b] for a, b in pairwise(places)), facts) == whole
     assert play((wire[index : index + 1] for index in range(len(wire))), facts) == whole
 
@@ -246,7 +227,7 @@ def test_a_line_without_an_end_takes_no_room() -> None:
     for _ in range(1000):
         new.feed(b"x" * 1000)
         assert new.next_event() is None
-        assert new.backlog <= MAXIMUM_MAIL_LINE
+        assert new.backlog <= MAXIMUM_LINE
     assert new.output() == b""
     new.feed(b"\nNOOP\r\n")
     assert new.next_event() is None
@@ -254,17 +235,21 @@ def test_a_line_without_an_end_takes_no_room() -> None:
 
 
 def test_a_long_pipelined_input_is_read_in_order_to_its_end() -> None:
-    """Twenty thousand commands and a thousand messages in one write."""
-    output, messages = play([b"HELO c\r\n" + b"NOOP\r\n" * 20_000 + UNTIL[EndOfData][8:] * 1000])
-    assert output.count(b"\r\n") == 1 + 1 + 20_000 + 4 * 1000
-    assert len(messages) == 1000
+    """Forty thousand commands and a thousand messages in one write."""
+    message = b"MAIL FROM:<a@b>\r\n" + b"RCPT TO:<c@d>\r\n" * 40 + b"BDAT 3\r\nx\r\nBDAT 3 LAST\r\ny\r\n"
+    output, messages = play([b"HELO c\r\n" + message * 1000])
+    assert output.count(b"\r\n") == 1 + 1 + 43 * 1000
+    assert [data for _, _, data in messages] == [b"x\r\ny\r\n"] * 1000
 
 
 def test_a_message_longer_than_a_piece_arrives_whole_from_one_write() -> None:
     """However much of it waits, and with the next one right behind it."""
     message = b"".join(b"%d\r\n" % number for number in range(50_000))
-    _, messages = play([UNTIL[Data] + message + b".\r\n" + UNTIL[Data] + b"x\r\n" + message + b".\r\n"])
-    assert [data for _, _, data in messages] == [message, b"x\r\n" + message]
+    chunk = b"BDAT %d LAST\r\n" % len(message) + message
+    _, messages = play(
+        [UNTIL[Data], message + b".\r\n" + UNTIL[Data], b"x\r\n" + message + b".\r\n" + UNTIL[Rcpt] + chunk]
+    )
+    assert [data for _, _, data in messages] == [message, b"x\r\n" + message, message]
 
 
 def test_a_large_message_passes_through_in_pieces() -> None:
@@ -306,3 +291,23 @@ def test_what_exceeds_the_limit_is_dropped_as_it_comes() -> None:
     assert isinstance(event, EndOfData)
     assert isinstance(event.fault, Reply)
     assert event.fault.code == 552
+
+
+@pytest.mark.parametrize(
+    ("begun", "longest"),
+    [(b"NOOP x", 512), (b"MAIL FROM:<", 1181), (b"rcpt TO:<", 1048), (b"VRFY ", 522), (b"AUTH PLAIN ", 12_288)],
+)
+def test_of_a_line_that_does_not_end_no_more_is_kept_than_it_may_have(begun: bytes, longest: int) -> None:
+    """Each command has its own bound; in whatever portions it comes, it is refused once, when its end comes."""
+    new = session()
+    new.feed(begun)
+    kept = 0
+    for _ in range(30_000):
+        new.feed(b"x")
+        assert new.next_event() is None
+        kept = max(kept, new.backlog)
+    assert kept == longest
+    assert new.output() == b""
+    new.feed(b"\r\nNOOP\r\n")
+    assert new.next_event() is None
+    assert new.output() == b"500 5.5.2 Error: line too long\r\n250 2.0.0 Ok\r\n"

@@ -83,6 +83,10 @@ def _wrong_outside(world: Exchange, facts: Facts, is_kill: bool) -> list[str]:
         for key in facts.acknowledged
         if not world.taken[key] and key not in told
     ]
+    heard_of = {message_id for message_id, _ in world.told}
+    wrong += [
+        f"nobody heard that {key} was relayed" for key in world.relayed & had.keys() if key[0] not in heard_of
+    ]
     for key, times in world.taken.items():
         # Between an exchanger's 250 and our record, and nowhere else, a second copy may arise.
         if times > (had.get(key, 0) + (key not in certain) or 1):

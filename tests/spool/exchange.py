@@ -20,6 +20,7 @@ from relayd.spool.protocol import Delivering
 START = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 _REPLIES = {
     Kind.DELIVERED: reply(250, "2.0.0", "Ok"),
+    Kind.RELAYED: reply(250, "2.0.0", "Ok"),
     Kind.DEFERRED: reply(451, "4.3.0", "not now"),
     Kind.IN_DOUBT: reply(451, "4.4.2", "lost"),
     Kind.FAILED: reply(550, "5.1.1", "no such user"),
@@ -85,6 +86,8 @@ class Exchange:
     durable: set[Key] = field(default_factory=set)
     refused: set[tuple[Key, int]] = field(default_factory=set)
     told: set[Key] = field(default_factory=set)
+    # Those whose originator asked for word of success, and whom an exchanger has that gives none.
+    relayed: set[Key] = field(default_factory=set)
 
     def facts(self) -> Facts:
         """A copy of what is known now."""
@@ -107,24 +110,25 @@ class Exchange:
             durable=set(facts.durable),
             refused=set(facts.refused),
             told=set(facts.told),
+            relayed=set(self.relayed),
         )
 
     def attempt(self, queue: Delivering, job: Job, groups: Sequence[Iterable[int]] | None = None) -> bool:
         """One attempt at a job, its recipients in groups with a destination each; True when it was the end."""
         content = b"".join(queue.read(job))
         outcomes: tuple[Outcome, ...] = ()
-        failures = list(job.owed)
+        owed = list(job.owed)
         parts = [tuple(group) for group in (groups if groups is not None else [job.open])]
         for number, group in enumerate(parts):
             outcomes = tuple(self._try(job, index, content) for index in group)
-            failures += [each for each in outcomes if each.kind.is_failure]
+            owed += [each for each in outcomes if each.kind.is_owed]
             if number < len(parts) - 1:
                 self._insist(partial(queue.record, job, outcomes))
                 self._learn(job, outcomes, has_journal=True)
-        notices = tuple(notice(job, attempt) for attempt in sorted({failure.attempt for failure in failures}))
+        notices = tuple(notice(job, attempt) for attempt in sorted({each.attempt for each in owed}))
         following = START + timedelta(days=job.attempt)
         has_ended = self._insist(partial(queue.settle, Settlement(job, outcomes, following, notices)))
-        has_journal = not has_ended or job.attempt > 1 or len(parts) > 1 or bool(failures)
+        has_journal = not has_ended or job.attempt > 1 or len(parts) > 1 or bool(owed)
         self._learn(job, (*job.owed, *outcomes), has_journal=has_journal)
         return has_ended
 
@@ -166,8 +170,10 @@ class Exchange:
         else:
             assert content == self.contents.get(job.id, content), "the mail data is another"
             kind = self.kinds(index, job.attempt)
-        if kind is Kind.DELIVERED:
+        if kind.is_delivery:
             self.taken[job.id, index] += 1
+        if kind is Kind.RELAYED:
+            self.relayed.add((job.id, index))
         if kind.is_failure:
             self.refused.add(((job.id, index), job.attempt))
         return outcome(kind, index, attempt=job.attempt)

@@ -108,6 +108,11 @@ def never(index: int, attempt: int) -> Kind:
     return Kind.FAILED
 
 
+def relays(index: int, attempt: int) -> Kind:
+    """Exchangers take it and will not tell of it; the second recipient has to wait once."""
+    return Kind.DEFERRED if index == 1 and attempt == 1 else Kind.RELAYED
+
+
 def test_a_crash_in_a_commit_loses_nothing() -> None:
     """What was acknowledged is delivered, what was not is whole or not there."""
     assert list(committing()) == []
@@ -131,6 +136,14 @@ def test_a_crash_around_a_deferral_loses_nothing() -> None:
 def test_a_crash_around_a_failure_loses_and_repeats_no_notification() -> None:
     """The notification is there once, whatever was done of it."""
     assert list(delivering(Exchange(never))) == []
+
+
+@pytest.mark.parametrize(("groups", "recipients"), [(None, 1), (None, 2), ([[0], [1]], 2)])
+def test_a_crash_around_mail_that_was_relayed_repeats_nothing_and_loses_no_word_of_it(
+    groups: list[list[int]] | None, recipients: int
+) -> None:
+    """The originator hears of each, and nobody gets a second copy for that."""
+    assert list(delivering(Exchange(relays), groups, recipients=recipients)) == []
 
 
 def test_a_crash_in_mixed_outcomes_loses_and_repeats_nothing() -> None:
@@ -205,6 +218,12 @@ def test_a_delivery_without_one_of_its_steps_is_found_out(operation: str, folder
 def test_a_notification_without_one_of_its_steps_is_found_out(operation: str, folder: str) -> None:
     """One that is lost, or told twice."""
     assert any(delivering(Exchange(never), skips=without(operation, folder)))
+
+
+@pytest.mark.parametrize(("operation", "folder"), [("sync", "tmp"), ("sync", "journal"), ("sync_folder", "new")])
+def test_word_of_relayed_mail_without_one_of_its_steps_is_found_out(operation: str, folder: str) -> None:
+    """A second copy, or nobody hears of it."""
+    assert any(delivering(Exchange(relays), skips=without(operation, folder)))
 
 
 @pytest.mark.parametrize(

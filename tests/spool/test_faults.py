@@ -8,7 +8,7 @@ import pytest
 
 from relayd.base import events
 from relayd.spool.errors import SpoolError, SpoolFailed, SpoolFull
-from relayd.spool.intake import Draft, Intake
+from relayd.spool.intake import Draft, Intake, Memory
 from relayd.spool.layout import parse_name
 from relayd.spool.outcome import Kind
 from relayd.spool.queue import Queue
@@ -67,6 +67,33 @@ def test_a_failing_call_fails_the_draft_it_is_for(error: int) -> None:
                 assert isinstance(result, SpoolFull)
         assert disk.take_all(LAYOUT.folder("tmp")) == {}
         assert len(uncertain) in (0, 3)
+
+
+def test_where_memory_is_short_a_draft_is_written_before_its_end() -> None:
+    """All drafts together have a bound; below it each stays in memory, and what is over gives its room back."""
+    disk = memory_disk()
+    memory = Memory(100_000)
+    intake = Intake(LAYOUT, 0, disk=disk, now=disk.clock, memory=memory)
+    drafts = [intake.begin(envelope()) for _ in range(20)]
+    for draft in drafts[:10]:
+        draft.write(MAIL + b"x" * 8000)
+    assert not any(draft.must_spill for draft in drafts)
+    for draft in drafts[10:]:
+        draft.write(MAIL + b"x" * 8000)
+    assert all(draft.must_spill for draft in drafts)
+    for draft in drafts[:9]:
+        draft.spill()
+        draft.write(b"the end\r\n")
+    assert not any(draft.must_spill for draft in drafts)
+    results = intake.commit(drafts[:15])
+    for draft in drafts[15:]:
+        draft.discard()
+    content = disk.take_all(LAYOUT.folder("new"))
+    assert sorted(content) == sorted(map(str, results))
+    assert sum(each.endswith(b"xthe end\r\n") for each in content.values()) == 9
+    again = intake.begin(envelope())
+    again.write(b"x" * 90_000)
+    assert not again.must_spill
 
 
 def test_the_hint_to_write_back_may_fail() -> None:

@@ -17,7 +17,7 @@ from tests.spool.hall import DAY, LATER, Hall
 from tests.spool.memory_disk import MemoryDisk
 
 STATES = ["new", "cur", "hold", "failed"]
-KINDS = [Kind.DELIVERED, Kind.DEFERRED, Kind.FAILED, Kind.IN_DOUBT]
+KINDS = [Kind.DELIVERED, Kind.RELAYED, Kind.DEFERRED, Kind.FAILED, Kind.IN_DOUBT]
 
 
 class Moves(RuleBasedStateMachine):
@@ -33,7 +33,8 @@ class Moves(RuleBasedStateMachine):
         self.failed: set[Key] = set()
         self.told: set[Key] = set()
         self.jobs: dict[str, Job] = {}
-        self.failures: dict[str, set[int]] = {}
+        self.owed: set[str] = set()
+        self.owing: dict[str, set[int]] = {}
 
     # What happens.
 
@@ -63,7 +64,7 @@ class Moves(RuleBasedStateMachine):
         for job in self.hall.queue.take(limit, self.hall.disk.clock.seconds):
             assert job.id not in self.jobs, "an ID in flight was taken again"
             self.jobs[job.id] = job
-            self.failures[job.id] = {each.attempt for each in job.owed}
+            self.owing[job.id] = {each.attempt for each in job.owed}
 
     @rule(data=st.data(), seconds=st.sampled_from([1.0, DAY]), has_moves=st.booleans())
     def turn(self, data: st.DataObject, seconds: float, has_moves: bool) -> None:
@@ -180,7 +181,7 @@ class Moves(RuleBasedStateMachine):
             self.hall.look()
             for job in self.hall.queue.take(100, self.hall.disk.clock.seconds):
                 self.jobs[job.id] = job
-                self.failures[job.id] = {each.attempt for each in job.owed}
+                self.owing[job.id] = {each.attempt for each in job.owed}
                 self.end(job, self.attempt(job, job.open, [Kind.DELIVERED] * 3))
             self.hall.queue.tidy()
         assert self.hall.where() == {}
@@ -188,8 +189,8 @@ class Moves(RuleBasedStateMachine):
         for key in self.accepted:
             assert key in self.taken or key in self.failed, f"{key} is lost"
         told = {message_id for message_id, _ in self.told}
-        for message_id, _ in self.failed:
-            assert message_id in told, f"nobody was told of the failure of {message_id}"
+        for message_id in self.owed:
+            assert message_id in told, f"nobody was told of what became of {message_id}"
 
     # The exchangers.
 
@@ -203,15 +204,15 @@ class Moves(RuleBasedStateMachine):
         outcomes = []
         for index, kind in zip(recipients, kinds, strict=False):
             assert (job.id, index) not in self.known, f"{(job.id, index)} gets it again"
-            if kind is Kind.DELIVERED:
+            if kind.is_delivery:
                 self.taken.add((job.id, index))
             outcomes.append(outcome(kind, index, attempt=job.attempt))
         return outcomes
 
     def end(self, job: Job, outcomes: list[Outcome]) -> None:
-        """Settle a job, with a notification for each attempt in which somebody failed."""
-        failures = self.failures[job.id] | {each.attempt for each in outcomes if each.kind.is_failure}
-        notices = tuple(notice(job, attempt) for attempt in sorted(failures))
+        """Settle a job, with a notification for each attempt that owes one."""
+        owing = self.owing[job.id] | {each.attempt for each in outcomes if each.kind.is_owed}
+        notices = tuple(notice(job, attempt) for attempt in sorted(owing))
         self.hall.queue.settle(Settlement(job, tuple(outcomes), LATER, notices))
         self.learn(job, outcomes)
         del self.jobs[job.id]
@@ -223,7 +224,9 @@ class Moves(RuleBasedStateMachine):
                 self.lately |= {(job.id, index) for index in each.recipients}
             if each.kind.is_failure:
                 self.failed |= {(job.id, index) for index in each.recipients}
-                self.failures[job.id].add(each.attempt)
+            if each.kind.is_owed:
+                self.owed.add(job.id)
+                self.owing[job.id].add(each.attempt)
 
 
 TestMoves = Moves.TestCase

@@ -17,7 +17,8 @@ def test_without_a_journal_all_are_open() -> None:
 def test_a_final_outcome_closes_its_recipients(kind: Kind) -> None:
     """Any other leaves them open."""
     state = fold(2, [outcome(kind, 1)])
-    assert state.open == ((0,) if kind in (Kind.DELIVERED, Kind.FAILED, Kind.EXPIRED) else (0, 1))
+    final = (Kind.DELIVERED, Kind.RELAYED, Kind.FAILED, Kind.EXPIRED)
+    assert state.open == ((0,) if kind in final else (0, 1))
     assert state.last == {1: outcome(kind, 1)}
 
 
@@ -32,6 +33,13 @@ def test_failures_are_owed_until_they_are_told() -> None:
     told = Notified(at=START, attempt=1, message="x")
     assert fold(2, [first, second]).owed == (first, second)
     assert fold(2, [first, told, second]).owed == (second,)
+
+
+def test_word_of_relayed_mail_is_owed_until_it_is_told() -> None:
+    """As of a failure; a delivery that somebody else tells of, or nobody asked about, owes nothing."""
+    relayed = outcome(Kind.RELAYED, 0)
+    assert fold(2, [relayed, outcome(Kind.DELIVERED, 1)]).owed == (relayed,)
+    assert fold(2, [relayed, Notified(at=START, attempt=1, message="x")]).owed == ()
 
 
 def test_a_message_is_cut_while_it_is_not_known_what_came_of_a_final_dot() -> None:

@@ -1,9 +1,12 @@
 """A disk that fails or is full: nothing is set aside for it, sent twice or told each second."""
 
+import contextlib
 import errno
 import json
 import os
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from relayd.spool.errors import SpoolError, SpoolFull
@@ -142,6 +145,22 @@ def test_with_the_reserve_spent_no_more_is_sent_to_several() -> None:
     hall.disk.capacity = None
     hall.queue.tidy()
     hall.queue.reserve(several)
+
+
+def test_with_the_reserve_spent_nothing_is_sent_whose_success_may_have_to_be_told() -> None:
+    """Its file stays until that is done, so that a crash before would send it again."""
+    hall = Hall()
+    hall.commit()
+    job = hall.job()
+    (recipient,) = job.envelope.recipients
+    hall.fill()
+    while hall.queue._reserve.spend():
+        hall.fill()
+    for notify, is_kept in (("SUCCESS,FAILURE", True), ("FAILURE", False), ("NEVER", False)):
+        asking = msgspec.structs.replace(recipient, notify=notify)
+        envelope = msgspec.structs.replace(job.envelope, recipients=(asking,))
+        with pytest.raises(SpoolFull) if is_kept else contextlib.nullcontext():
+            hall.queue.reserve(replace(job, envelope=envelope))
 
 
 def test_a_reserve_that_is_not_whole_lets_out_as_many_as_it_has_room_for() -> None:

@@ -6,6 +6,7 @@ r"""Dialogues: SMTP sessions written down in files that a postmaster can read, p
     C\: bare\nline feed\r\n               the same with escapes, and nothing is added: \r \n \t \0 \\ \x1b \{100*a}
     C*20: NOOP                            the same line twenty times; S*20: and Q*20: likewise
     C waits                               the client says nothing until its session times out
+    C starts TLS                          the client does the handshake; all that follows is inside
     S: 250 relay.example.org {port} OK    a line of the server's reply
     S shuts down                          the operator ends the service
     S closes                              the server has closed the connection
@@ -24,7 +25,9 @@ from pathlib import Path
 
 HOST = "relay.example.org"
 # What a dialogue may set, beside each the value when it does not. `may_relay` is whether the client's network is
-# allowed, `disk=full` that there is no room for mail; the others are keys of the server's configuration.
+# allowed, `disk=full` that there is no room for mail; `tls` is off, starttls or implicit, and `auth` off, offered
+# or required; `auth_in_clear` is whether AUTH works without TLS; `writes=whole` says that it matters what comes in
+# one write. The others are keys of the server's configuration. The one user is alice, whose password is "secret".
 SETTINGS = {
     "may_relay": "yes",
     "disk": "free",
@@ -33,6 +36,11 @@ SETTINGS = {
     "bare_newline": "normalize",
     "maximum_message": "50000000",
     "maximum_recipients": "1000",
+    "origin": "",
+    "tls": "off",
+    "auth": "off",
+    "auth_in_clear": "no",
+    "writes": "any",
 }
 DIRECTORY = Path(__file__).parents[1] / "smtp" / "dialogues"
 
@@ -59,6 +67,7 @@ class Act(Enum):
     SEND = "the client sends octets"
     WAIT = "the client is silent until the session times out"
     SHUT_DOWN = "the operator ends the service"
+    START_TLS = "the client does the TLS handshake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +138,7 @@ def _settings(text: str) -> dict[str, str]:
 
 
 def _read(line: str, steps: list[Step]) -> None:
-    acts = {"C waits": Act.WAIT, "S shuts down": Act.SHUT_DOWN}
+    acts = {"C waits": Act.WAIT, "C starts TLS": Act.START_TLS, "S shuts down": Act.SHUT_DOWN}
     if line in acts:
         steps.append(Step(acts[line]))
     elif line == "S closes":

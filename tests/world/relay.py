@@ -39,12 +39,12 @@ class Relay:
         self.port = 0
         self.seen: dict[int, psutil.Process] = {}
 
-    def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run `relayd WORDS -c CONFIG` to its end."""
+    def command(self, *words: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `relayd WORDS -c CONFIG` to its end; `typed` is its standard input."""
         return subprocess.run(
             [sys.executable, "-I", "-m", "relayd", *words, "-c", str(self.config)],
             check=False,
-            stdin=subprocess.DEVNULL,
+            input=typed,
             capture_output=True,
             text=True,
             timeout=_COMMAND_SECONDS,

@@ -1,0 +1,150 @@
+"""The tally: what each client does in all workers together, in memory that they share.
+
+Made by the master before the fork. Each worker writes a part of its own, and whoever asks gets the sum of all, so
+that nothing is locked. A number is eight octets at an aligned place, so that a reader never sees half of one; a
+sum may be a moment old. It never grows: a client for whom no place is left is not counted, which is why it is a
+guard and no wall. Refuses to know what the numbers are compared with; the clock is passed in.
+"""
+
+import mmap
+import secrets
+from hashlib import blake2b
+
+# Each part is a table of clients: 640 KiB, of which only the pages in use cost memory.
+_PLACES = 16_384
+# So far from its home a client is looked for.
+_REACH = 8
+_HOUR_SECONDS = 3600
+# An entry: whose it is, the hour that the next two are of, and the sessions open now. No client's tag is 0.
+_TAG, _HOUR, _MESSAGES, _RECIPIENTS, _SESSIONS = range(5)
+_FIELDS = 5
+# Behind the table stands how many sessions are open in all, so that a new worker need not look at each entry:
+# with memory of this kind, looking takes it.
+_OPEN = _PLACES * _FIELDS
+_PART = _OPEN + 1
+
+
+class Tally:
+    """All parts. A client is any octets that name it: the caller says what one client is."""
+
+    def __init__(self, parts: int) -> None:
+        self._parts = parts
+        # Shared with what is forked afterwards.
+        self._numbers = memoryview(mmap.mmap(-1, parts * _PART * 8)).cast("Q")
+        # Nobody outside can choose addresses that crowd each other out.
+        self._key = secrets.token_bytes(16)
+
+    def hand(self, number: int) -> "Hand":
+        """What the worker of this number, from 0, writes with; one living process a number."""
+        if not 0 <= number < self._parts:
+            raise ValueError(f"part {number} of {self._parts}")
+        parts = [self._numbers[each * _PART : (each + 1) * _PART] for each in range(self._parts)]
+        return Hand(parts, number, self._key)
+
+
+class Hand:
+    """One worker's hand on the tally."""
+
+    def __init__(self, parts: "list[memoryview[int]]", number: int, key: bytes) -> None:
+        self._parts = parts
+        self._own = parts[number]
+        self._key = key
+
+    def begin(self) -> None:
+        """The worker starts: the sessions of the one before it are gone, what was sent in this hour counts on."""
+        if not self._own[_OPEN]:
+            return
+        for entry in range(0, _OPEN, _FIELDS):
+            if self._own[entry + _SESSIONS]:
+                self._own[entry + _SESSIONS] = 0
+        self._own[_OPEN] = 0
+
+    def opened(self, client: bytes, now: float) -> None:
+        """A session of the client began."""
+        if (entry := self._claim(client, now)) is not None:
+            # First the sum: a worker that dies in between leaves one that is too large, and nothing is overlooked.
+            self._own[_OPEN] += 1
+            self._own[entry + _SESSIONS] += 1
+
+    def closed(self, client: bytes) -> None:
+        """One of its sessions ended. Of a client that was not counted it may be another's: never below nothing."""
+        entry = _find(self._own, self._tag(client))
+        if entry is not None and self._own[entry + _SESSIONS]:
+            self._own[entry + _SESSIONS] -= 1
+            self._own[_OPEN] -= 1
+
+    def sessions(self, client: bytes) -> int:
+        """How many the client has open in all workers."""
+        tag = self._tag(client)
+        found = ((part, _find(part, tag)) for part in self._parts)
+        return sum(part[entry + _SESSIONS] for part, entry in found if entry is not None)
+
+    def own_sessions(self, client: bytes) -> int:
+        """How many of them this worker has."""
+        entry = _find(self._own, self._tag(client))
+        return 0 if entry is None else self._own[entry + _SESSIONS]
+
+    def sent(self, client: bytes, now: float, *, messages: int = 0, recipients: int = 0) -> None:
+        """The client sent something; `now` in seconds of a clock that all processes share, which is monotonic."""
+        entry = self._claim(client, now)
+        if entry is None:
+            return
+        hour = _hour(now)
+        if self._own[entry + _HOUR] != hour:
+            self._own[entry + _MESSAGES] = self._own[entry + _RECIPIENTS] = 0
+            self._own[entry + _HOUR] = hour
+        self._own[entry + _MESSAGES] += messages
+        self._own[entry + _RECIPIENTS] += recipients
+
+    def in_hour(self, client: bytes, now: float) -> tuple[int, int]:
+        """How many messages and recipients the client has sent in this hour of the clock, by all workers."""
+        tag, hour = self._tag(client), _hour(now)
+        messages = recipients = 0
+        for part in self._parts:
+            entry = _find(part, tag)
+            if entry is not None and part[entry + _HOUR] == hour:
+                messages += part[entry + _MESSAGES]
+                recipients += part[entry + _RECIPIENTS]
+        return messages, recipients
+
+    def _tag(self, client: bytes) -> int:
+        return int.from_bytes(blake2b(client, digest_size=8, key=self._key).digest()) | 1
+
+    def _claim(self, client: bytes, now: float) -> int | None:
+        """The client's entry in the own part, a new one if need be; None where all are taken by open sessions."""
+        tag = self._tag(client)
+        if (entry := _find(self._own, tag)) is not None:
+            return entry
+        own, hour = self._own, _hour(now)
+        idle = [entry for entry in _near(tag) if not own[entry + _SESSIONS]]
+        if not idle:
+            return None
+        # What is least worth keeping: an earlier hour's, then whoever has sent the least.
+        entry = min(idle, key=lambda each: own[each + _MESSAGES] if own[each + _HOUR] == hour else -1)
+        # While the numbers change it is nobody's.
+        own[entry + _TAG] = own[entry + _MESSAGES] = own[entry + _RECIPIENTS] = 0
+        own[entry + _HOUR] = hour
+        own[entry + _TAG] = tag
+        return entry
+
+
+def _hour(now: float) -> int:
+    # From 1, since an entry that was never used says 0.
+    return int(now // _HOUR_SECONDS) + 1
+
+
+def _near(tag: int) -> list[int]:
+    """Where an entry of this tag may be."""
+    home = (tag >> 1) % _PLACES
+    return [(home + step) % _PLACES * _FIELDS for step in range(_REACH)]
+
+
+def _find(part: "memoryview[int]", tag: int) -> int | None:
+    for entry in _near(tag):
+        found = part[entry + _TAG]
+        if found == tag:
+            return entry
+        if not found:
+            # An entry is never freed, so that nothing lies behind one that was never used.
+            return None
+    return None

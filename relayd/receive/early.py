@@ -1,0 +1,21 @@
+"""Early talk: whether a client has said something before it was greeted, as only those do that never listen."""
+
+import array
+import asyncio
+import fcntl
+import termios
+
+
+def spoke_early(transport: asyncio.BaseTransport) -> bool:
+    """Whether octets wait to be read already; they stay. Without a socket, nobody knows, and it has not."""
+    socket = transport.get_extra_info("socket")
+    if socket is None:
+        return False
+    waiting = array.array("i", [0])
+    try:
+        # One system call, and no copy of the descriptor, which a peek would need with uvloop.
+        fcntl.ioctl(socket.fileno(), termios.FIONREAD, waiting)
+    except (OSError, ValueError):
+        # The socket is closed already.
+        return False
+    return waiting[0] > 0

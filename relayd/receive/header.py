@@ -1,0 +1,79 @@
+"""Header completion: Date and Message-ID for a message that lacks them (RFC 6409 sections 8.1 and 8.2). Pure.
+
+The header section is held back until its end is seen, since only then is it known what it lacks; what is missing
+goes before it, and everything else passes unchanged. A header section of more than 64 KiB passes as it is. Refuses
+to know who the client is: that it may relay is for the caller to see.
+"""
+
+import re
+from datetime import datetime
+from email.utils import format_datetime
+
+_MOST_HELD = 65_536
+
+# A field, or a line that goes on with one (RFC 5322 section 2.2; blanks before the colon are of section 4.5).
+_FIELDS = re.compile(rb"(?:(?:[!-9;-~]+[ \t]*:|[ \t])[^\n]*\n)*+")
+_DATE = re.compile(rb"^Date[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_MESSAGE_ID = re.compile(rb"^Message-ID[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+
+class Completion:
+    """One message's header on its way; `message_id` comes without its angle brackets."""
+
+    __slots__ = ("_at", "_held", "_is_over", "_message_id", "_seen")
+
+    def __init__(self, *, at: datetime, message_id: str) -> None:
+        self._at = at
+        self._message_id = message_id
+        self._held = bytearray()
+        # So many octets of what is held are whole lines of the header section.
+        self._seen = 0
+        self._is_over = False
+
+    def feed(self, octets: bytes) -> bytes:
+        """Take the next octets of the message, and give those that can go on."""
+        if self._is_over:
+            return octets
+        self._held += octets
+        # Each line is looked at once, however the octets come.
+        if b"\n" in octets:
+            self._seen = self._section_end()
+            if self._held.find(b"\n", self._seen) >= 0:
+                return self._complete()
+        if len(self._held) > _MOST_HELD:
+            self._is_over = True
+            return self._taken()
+        return b""
+
+    def finish(self) -> bytes:
+        """The message is over: give what is still held, completed."""
+        return b"" if self._is_over else self._complete()
+
+    def _section_end(self) -> int:
+        """Behind the last whole line that belongs to the header section."""
+        if not self._seen and self._held.startswith((b" ", b"\t")):
+            # It would go on with a line of ours.
+            return 0
+        match = _FIELDS.match(self._held, self._seen)
+        assert match is not None
+        return match.end()
+
+    def _complete(self) -> bytes:
+        """What is missing, then what is held. The line that ends the section is whole, or the message is over."""
+        self._is_over = True
+        held = self._taken()
+        section = held[: self._seen]
+        added = b""
+        if not _DATE.search(section):
+            added = f"Date: {format_datetime(self._at)}\r\n".encode("ascii")
+        if not _MESSAGE_ID.search(section):
+            added += f"Message-ID: <{self._message_id}>\r\n".encode("ascii")
+        # Text without any header would read as a broken one.
+        if not section and held and not held.startswith(b"\r\n"):
+            added += b"\r\n"
+        return added + held
+
+    def _taken(self) -> bytes:
+        held = bytes(self._held)
+        self._held.clear()
+        return held

@@ -1,0 +1,87 @@
+"""A dialogue: the octets of a server's session in both directions, and how it comes to its end.
+
+What was heard waits here to be understood, what is said waits here to be sent. Refuses to know what the commands
+mean. After the last reply nothing is heard and nothing more is said.
+"""
+
+from relayd.smtp.facts import Facts, State
+from relayd.smtp.input import Input
+from relayd.smtp.patience import Patience
+from relayd.smtp.reply import Reply, reply
+
+_SPOKE_FIRST = reply(554, "5.5.0", "Error: the client spoke before the greeting")
+
+
+class Dialogue:
+    """See the module. `last_word` is the reply after which the session was closed."""
+
+    __slots__ = ("_facts", "_input", "_output", "_patience", "last_word", "state")
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._input = Input()
+        self._output: list[bytes] = []
+        self._patience = Patience()
+        self.last_word: Reply | None = None
+        self.state = State.START
+        self._say(reply(220, None, f"{facts.hostname} ESMTP relayd {facts.version}"))
+
+    def feed(self, data: bytes) -> None:
+        """Add what the client sent; what comes while TLS begins was never meant for us (CVE-2011-0411)."""
+        if self.state is not State.CLOSED and self.state is not State.TLS:
+            self._input.feed(data)
+
+    def output(self) -> bytes:
+        """Take the replies written since the last call."""
+        if not self._output:
+            return b""
+        replies, self._output = self._output, []
+        return b"".join(replies)
+
+    @property
+    def backlog(self) -> int:
+        """Octets fed and not yet read, such as commands pipelined behind a final dot."""
+        return len(self._input)
+
+    def speak_before_greeting(self) -> None:
+        """The client had spoken when the connection was made (section 3.1): no greeting, and the end."""
+        self._output.clear()
+        self._hang_up(_SPOKE_FIRST)
+
+    def time_out(self) -> None:
+        """The client was silent for too long: 421 and the end (section 4.5.3.2)."""
+        self._say(reply(421, "4.4.2", f"{self._facts.hostname} Error: timeout exceeded"))
+
+    def shut_down(self) -> None:
+        """The service ends: 421, which section 3.8 allows at any time."""
+        self._say(reply(421, "4.3.2", f"{self._facts.hostname} Service shutting down, closing channel"))
+
+    def _say(self, answer: Reply) -> None:
+        """Write a reply; 221 and 421 are the last one, and nothing follows them.
+
+        While TLS begins there is no way to say it: the client would take it for part of the handshake.
+        """
+        if self.state is State.CLOSED:
+            return
+        if self.state is not State.TLS:
+            self._output.append(bytes(answer))
+        if answer.code in (221, 421):
+            self._close(answer)
+        elif answer.code >= 400:
+            reason = self._patience.error() if answer.is_permanent else self._patience.refusal()
+            if reason is not None:
+                self._give_up(reason)
+
+    def _give_up(self, reason: str) -> None:
+        self._say(reply(421, "4.7.0", f"{self._facts.hostname} Error: {reason}"))
+
+    def _hang_up(self, last_word: Reply) -> None:
+        """Say it, and nothing more: what the client sends is not what it seems to be."""
+        if self.state is not State.CLOSED:
+            self._output.append(bytes(last_word))
+            self._close(last_word)
+
+    def _close(self, last_word: Reply) -> None:
+        self.last_word = last_word
+        self.state = State.CLOSED
+        self._input.clear()

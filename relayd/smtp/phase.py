@@ -1,0 +1,38 @@
+"""A phase: what a conversation waits for, and how long RFC 5321 has a client wait for it at least.
+
+Refuses to know clocks: whoever has the connection keeps the time.
+"""
+
+from enum import Enum
+
+
+class Phase(Enum):
+    """What the conversation waits for."""
+
+    GREETING = "greeting"
+    HELLO = "reply to EHLO"
+    READY = "idle"
+    MAIL = "reply to MAIL"
+    RCPT = "reply to RCPT"
+    DATA = "reply to DATA"
+    CONTENT = "mail data to send"
+    FINAL = "reply to the final dot"
+    RESET = "reply to RSET"
+    QUIT = "reply to QUIT"
+    CLOSED = "closed"
+
+
+# Section 4.5.3.2, in seconds. CONTENT is the data block's, FINAL the one after the final dot; the RFC names
+# none for EHLO, RSET and QUIT: they get MAIL's, but nobody owes a server ten minutes after the mail is gone.
+TIMEOUTS: dict[Phase, float] = {
+    Phase.GREETING: 300.0,
+    Phase.HELLO: 300.0,
+    Phase.READY: 300.0,
+    Phase.MAIL: 300.0,
+    Phase.RCPT: 300.0,
+    Phase.DATA: 120.0,
+    Phase.CONTENT: 180.0,
+    Phase.FINAL: 600.0,
+    Phase.RESET: 20.0,
+    Phase.QUIT: 5.0,
+}

@@ -1,0 +1,104 @@
+"""The tally: what clients do in all workers together."""
+
+import os
+
+import pytest
+
+from relayd.base.tally import Hand, Tally
+
+HOUR = 3600.0
+ANNA, BERT = b"\x0a\0\0\1", b"\x0a\0\0\2"
+
+
+def hands(count: int = 2) -> list[Hand]:
+    """One for each worker."""
+    tally = Tally(count)
+    return [tally.hand(number) for number in range(count)]
+
+
+def test_what_one_worker_counts_another_sees() -> None:
+    """Sessions, messages and recipients."""
+    one, other = hands()
+    one.opened(ANNA, 0.0)
+    other.opened(ANNA, 0.0)
+    one.sent(ANNA, 0.0, messages=1, recipients=3)
+    other.sent(ANNA, 0.0, messages=1, recipients=1)
+    assert other.sessions(ANNA) == 2
+    assert other.own_sessions(ANNA) == 1
+    assert other.in_hour(ANNA, 0.0) == (2, 4)
+    assert other.sessions(BERT) == 0
+    assert other.in_hour(BERT, 0.0) == (0, 0)
+
+
+def test_a_forked_worker_counts_into_the_same_memory() -> None:
+    """As the master hands it on."""
+    one, other = hands()
+    pid = os.fork()
+    if pid == 0:
+        other.opened(ANNA, 0.0)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert one.sessions(ANNA) == 1
+
+
+def test_the_sessions_of_a_dead_worker_count_no_more() -> None:
+    """What it has taken in this hour does."""
+    one, other = hands()
+    one.opened(ANNA, 0.0)
+    other.opened(ANNA, 0.0)
+    one.sent(ANNA, 0.0, messages=5, recipients=5)
+    one.begin()
+    assert other.sessions(ANNA) == 1
+    assert other.in_hour(ANNA, 0.0) == (5, 5)
+
+
+def test_an_hour_later_all_begins_anew() -> None:
+    """And the sessions go on."""
+    one, _ = hands()
+    one.opened(ANNA, 0.0)
+    one.sent(ANNA, 0.0, messages=5, recipients=5)
+    assert one.in_hour(ANNA, HOUR) == (0, 0)
+    one.sent(ANNA, HOUR, messages=1)
+    assert one.in_hour(ANNA, HOUR) == (1, 0)
+    assert one.sessions(ANNA) == 1
+
+
+def test_a_session_that_was_not_counted_takes_none_away() -> None:
+    """It would make the number of others wrong, or a huge one."""
+    one, _ = hands()
+    one.closed(ANNA)
+    one.opened(ANNA, 0.0)
+    one.closed(ANNA)
+    one.closed(ANNA)
+    assert one.sessions(ANNA) == 0
+
+
+def test_more_clients_than_places_neither_fail_nor_disturb_sessions() -> None:
+    """Those that have sessions keep their entry, and all others are at most forgotten."""
+    one, _ = hands()
+    for _ in range(3):
+        one.opened(ANNA, 0.0)
+    for number in range(40_000):
+        one.sent(number.to_bytes(8), 0.0, messages=1)
+    assert one.sessions(ANNA) == 3
+    for _ in range(3):
+        one.closed(ANNA)
+    assert one.sessions(ANNA) == 0
+
+
+def test_where_all_places_are_taken_by_sessions_a_client_is_not_counted() -> None:
+    """Nothing grows."""
+    one, _ = hands()
+    for number in range(60_000):
+        one.opened(number.to_bytes(8), 0.0)
+    counted = sum(one.sessions(number.to_bytes(8)) for number in range(60_000))
+    assert 10_000 < counted <= 16_384
+    for number in range(60_000):
+        one.closed(number.to_bytes(8))
+    assert sum(one.sessions(number.to_bytes(8)) for number in range(60_000)) == 0
+
+
+def test_there_is_one_hand_a_part() -> None:
+    """A number beyond is a defect."""
+    with pytest.raises(ValueError, match="part 2 of 2"):
+        Tally(2).hand(2)
