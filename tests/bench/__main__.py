@@ -1,96 +1,176 @@
-"""A small benchmark: the memory of the idle whole, and the processor time and rate of a load.
+"""The benchmark: relayd beside a private Postfix, and beside the limits, in one run.
 
-Load by Postfix's smtp-source, sink by smtp-sink, the relay as it is started by an operator. Figures of one run on
-one machine; compare only what was measured in the same run. With the word "scale" it is the other benchmark, see
-scale.py.
+It prints one table of medians and each bounded figure with its bound; docs/performance.md says how to read it.
+The status is 1 only when something does not work, never for a slow figure. With the name of another benchmark as
+the only word it is that one.
 """
 
-import statistics
+import argparse
+import importlib
+import json
+import os
+import platform
+import signal
 import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict
+from types import FrameType
 
-import psutil
+from tests.bench import private_postfix
+from tests.bench.bounds import BOUNDS, verdicts
+from tests.bench.cases import CASES, Case
+from tests.bench.figures import medians
+from tests.bench.ground import Ground, ground
+from tests.bench.matrix import Plan, Result, measure
+from tests.bench.plot import draw
+from tests.bench.table import judged, table
+from tests.world.postfix import available
 
-from tests.bench import scale
-from tests.world.names import NameServer
-from tests.world.postfix import available, sink, source
-from tests.world.relay import Relay, relay
-
-ROUNDS = 3
-MESSAGES = 2000
-SESSIONS = 20
-OCTETS = 4096
-ZONE = "example.test. 60 IN MX 10 mx.example.test.\nmx.example.test. 60 IN A 127.0.0.2"
-
-
-@dataclass(frozen=True)
-class Round:
-    """Messages a second until the client's last 250, and until the sink had the last one; CPU µs a message."""
-
-    accepted: float
-    delivered: float
-    cpu_us: float
+# Each is a module here with a `main`.
+OTHERS = ("scale", "sessions")
+_HEADLINE = next(case for case in CASES if case.name == "headline")
+_QUICK_MESSAGES, _QUICK_ROUNDS = 1500, 3
+# Begin no new round after; end a round after; how long a round should be at most, on a slow machine too.
+_QUICK_SECONDS, _QUICK_ROUND_SECONDS, _QUICK_GOAL_SECONDS = 30.0, 15.0, 4.0
+_ROUND_SECONDS, _GOAL_SECONDS = 120.0, 20.0
 
 
 def main(words: list[str]) -> int:
-    """Measure and print."""
-    if words not in ([], ["scale"]):
-        print("usage: bin/bench [scale]", file=sys.stderr)
-        return 2
-    if words:
-        return scale.main()
+    """Measure and print; give the exit status."""
+    if len(words) == 1 and words[0] in OTHERS:
+        status: int = importlib.import_module(f"tests.bench.{words[0]}").main()
+        return status
+    options = _parser().parse_args(words)
     if not available():
         print("smtp-source and smtp-sink are missing; Debian's package postfix has them", file=sys.stderr)
         return 1
-    with sink(("127.0.0.2", 0)) as exchanger, NameServer(ZONE) as names:
-        settings = f"port = {exchanger.address[1]}\nprivate_exchangers = true"
-        with relay(delivery=settings, dns=f'nameservers = ["127.0.0.1:{names.address[1]}"]') as running:
-            running.start()
-            print(f"idle: {_pss(running) / 1e6:.1f} MB (PSS of master, 2 workers and delivery)")
-            rounds = []
-            for number in range(1, ROUNDS + 1):
-                rounds.append(_measure(running, exchanger.count + MESSAGES, exchanger.wait_for))
-                print(f"round {number}: {_shown(rounds[-1])}")
-            median = Round(
-                statistics.median(each.accepted for each in rounds),
-                statistics.median(each.delivered for each in rounds),
-                statistics.median(each.cpu_us for each in rounds),
-            )
-            print(
-                f"median of {ROUNDS} with {MESSAGES} messages of {OCTETS} octets over {SESSIONS} sessions: "
-                f"{_shown(median)}"
-            )
-            print(f"after the load: {_pss(running) / 1e6:.1f} MB")
-            running.stop()
-    return 0
+    # What it has started is ended on the way out.
+    signal.signal(signal.SIGTERM, _leave)
+    without = "it was not asked for" if options.without_postfix or options.quick else private_postfix.missing()
+    rounds = options.rounds or (_QUICK_ROUNDS if options.quick else 5)
+    seconds = _QUICK_SECONDS if options.quick else options.minutes * 60
+    with ground() as place:
+        tempfile.tempdir = str(place.folder)
+        plan = Plan(
+            rounds=rounds,
+            has_postfix=not without,
+            is_looked_at=not options.quick,
+            round_seconds=_QUICK_ROUND_SECONDS if options.quick else _ROUND_SECONDS,
+            goal_seconds=_QUICK_GOAL_SECONDS if options.quick else _GOAL_SECONDS,
+            deadline=time.monotonic() + seconds,
+        )
+        facts = _facts(place, without)
+        try:
+            result = measure(_chosen(options), plan, place)
+        except KeyboardInterrupt:
+            return 130
+        finally:
+            tempfile.tempdir = None
+    if options.json:
+        print(json.dumps(_as_json(facts, rounds, result), indent=2))
+    else:
+        _print(facts, rounds, result)
+    for case, reason in result.failed.items():
+        print(f"{case} FAILED: {reason}", file=sys.stderr)
+    if options.plot:
+        trouble = draw(result.found, options.plot)
+        print(trouble or f"the plot is in {options.plot}", file=sys.stderr)
+    return 1 if result.failed else 0
 
 
-def _measure(running: Relay, goal: int, wait_for: object) -> Round:
-    assert callable(wait_for)
-    before = _cpu(running)
-    began = time.monotonic()
-    sent = source(
-        "127.0.0.1", running.port, SESSIONS, MESSAGES, OCTETS, "-f", "a@source.test", "-t", "b@example.test"
+def _parser() -> argparse.ArgumentParser:
+    names = [case.name for case in CASES]
+    parser = argparse.ArgumentParser(
+        prog="bin/bench",
+        description="Measure relayd beside Postfix and beside the limits.",
+        epilog=f"cases: {', '.join(names)}. Other benchmarks: bin/bench {' | bin/bench '.join(OTHERS)}.",
     )
-    assert sent.process.returncode == 0, sent.process.stderr
-    wait_for(goal, 120)
-    took = time.monotonic() - began
-    running.wait_until_empty()
-    return Round(MESSAGES / sent.seconds, MESSAGES / took, (_cpu(running) - before) / MESSAGES * 1e6)
+    # choices would refuse an empty list (until Python 3.12).
+    parser.add_argument("cases", nargs="*", metavar="CASE", type=_name, help="the cases to run; default: all")
+    parser.add_argument("--quick", action="store_true", help="relayd against the floor, in less than a minute")
+    parser.add_argument("--json", action="store_true", help="everything as JSON instead of the table")
+    parser.add_argument("--plot", metavar="FILE", help="draw a PNG too; needs matplotlib")
+    parser.add_argument("--rounds", type=_positive, help="rounds of each case; default: 5")
+    parser.add_argument(
+        "--messages",
+        type=_positive,
+        help=f"messages a round of the headline, of the other cases in proportion; default: {_HEADLINE.messages}",
+    )
+    parser.add_argument(
+        "--minutes", type=_positive, default=30, help="begin no new round after so many; default: 30"
+    )
+    parser.add_argument("--without-postfix", action="store_true", help="relayd and the limits only")
+    return parser
 
 
-def _cpu(running: Relay) -> float:
-    """Seconds of processor time of all processes so far."""
-    return sum(sum(process.cpu_times()[:2]) for process in running.processes())
+def _name(word: str) -> str:
+    if word not in {case.name for case in CASES}:
+        raise argparse.ArgumentTypeError(f"there is no case {word!r}")
+    return word
 
 
-def _pss(running: Relay) -> int:
-    return sum(int(psutil.Process(pid).memory_full_info().pss) for pid in running.pids())
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
 
 
-def _shown(each: Round) -> str:
-    return f"{each.accepted:.0f}/s accepted, {each.delivered:.0f}/s end to end, {each.cpu_us:.0f} µs CPU a message"
+def _chosen(options: argparse.Namespace) -> list[Case]:
+    names = options.cases or ([_HEADLINE.name] if options.quick else [case.name for case in CASES])
+    messages = options.messages or (_QUICK_MESSAGES if options.quick else _HEADLINE.messages)
+    return [case.scaled(messages / _HEADLINE.messages) for case in CASES if case.name in names]
+
+
+def _facts(place: Ground, without: str) -> dict[str, str]:
+    load = " ".join(f"{each:.1f}" for each in os.getloadavg())
+    return {
+        "machine": f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}",
+        "load before": load,
+        "queues": place.mount,
+        "postfix": f"left out: {without}" if without else private_postfix.version(),
+    }
+
+
+def _print(facts: dict[str, str], rounds: int, result: Result) -> None:
+    for what, text in facts.items():
+        print(f"{what}: {text}")
+    for case in CASES:
+        if case.name in result.found:
+            print(f"{case.name}: {case.title}")
+    for name, reason in result.left_out.items():
+        print(f"{name}: left out: {reason}")
+    print(
+        f"\nMedians of {rounds} rounds in rotation; CPU, fsyncs, system calls and flushes are for each message.\n"
+    )
+    print(table(result.found))
+    said = verdicts(result.found)
+    if said:
+        print("\nRatios are medians of the rounds' ratios, pair by pair.\n")
+        print(judged(said))
+
+
+def _as_json(facts: dict[str, str], rounds: int, result: Result) -> dict[str, object]:
+    return {
+        "facts": facts,
+        "rounds": rounds,
+        "cases": {
+            case: {name: {"medians": medians(each), "rounds": each} for name, each in subjects.items()}
+            for case, subjects in result.found.items()
+        },
+        "bounds": [
+            {**asdict(each.bound), "value": each.value, "lowest": each.lowest, "highest": each.highest,
+             "verdict": each.word}
+            for each in verdicts(result.found, BOUNDS)
+        ],
+        "left_out": result.left_out,
+        "failed": result.failed,
+    }  # fmt: skip
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(143)
 
 
 if __name__ == "__main__":
