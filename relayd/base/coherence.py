@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relayd.base import names
-from relayd.base.mistake import shown_value
+from relayd.base.mistake import shown_key, shown_value
 from relayd.base.sections import Config, Listener
 
 
@@ -57,6 +57,11 @@ def warnings(config: Config) -> list[str]:
         )
     if config.delivery.rank == "latency":
         found.append("RFC 5321 section 5.1 wants preference first; the configuration ranks by latency only")
+    # The hosts of a route have no preference.
+    for key, route in config.routes.items():
+        if route.rank == "latency" and not route.hosts:
+            place = f"[routes.{shown_key(key)}]"
+            found.append(f"RFC 5321 section 5.1 wants preference first; {place} ranks by latency only")
     if names.everyone(config.relay.allow):
         found.append("this is an open relay: [relay] allow holds every address, and open = true")
     if config.tls is not None and not any(offers_tls(config, each) for each in config.listeners):
@@ -77,7 +82,8 @@ def hears_passwords(config: Config, listener: Listener) -> bool:
     """Whether some client can use AUTH there."""
     if config.auth is None or listener.auth == "off" or not config.session.extended:
         return False
-    return config.auth.loopback_without_tls or offers_tls(config, listener)
+    # What comes through a proxy has crossed a network: none of its clients is on this host.
+    return (config.auth.loopback_without_tls and not listener.proxy) or offers_tls(config, listener)
 
 
 def _in_listener(config: Config, listener: Listener) -> tuple[str, Any, str] | None:

@@ -6,26 +6,24 @@ or addresses exist.
 """
 
 import dataclasses
-import difflib
 import os.path
 import re
 import socket
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from relayd.base import names, raw, sections, units
+from relayd.base import names, next_hops, raw, sections, units
 from relayd.base.coherence import contradiction, warnings
-from relayd.base.mistake import ConfigError, shown_key, shown_value
+from relayd.base.mistake import ConfigError
 from relayd.base.names import is_loopback
+from relayd.base.reading import Reading
 from relayd.base.sections import Config
 
 __all__ = ["Config", "ConfigError", "is_loopback", "load", "warnings"]
-
-T = TypeVar("T")
 
 _PLACE = re.compile(r" - at `\$\.(\w+)(?:\[(\d+)\])?(?:\.(\w+))?`$")
 
@@ -86,34 +84,21 @@ def _overridden(
     return tuple(replaced)
 
 
-class _Reader:
-    """One file's tables, and the form of its error lines."""
+class _Reader(Reading):
+    """One file's tables."""
 
     def __init__(self, source: str, tables: dict[str, Any]) -> None:
-        self._source = source
+        super().__init__(source)
         self._tables = tables
-
-    def fail(self, table: str, key: str, value: Any, why: str) -> ConfigError:
-        """The error line. `table` comes with its brackets; None is the value of a key that is missing."""
-        place = " ".join(part for part in (table, key) if part)
-        shown = "" if value is None else f" = {shown_value(value)}"
-        return ConfigError(f"{self._source}: {place}{shown}: {why}")
-
-    def value(self, table: str, key: str, written: Any, read: Callable[[Any], T]) -> T:
-        """Read one value; its ValueError becomes the error line."""
-        try:
-            return read(written)
-        except ValueError as error:
-            raise self.fail(table, key, written, str(error)) from None
 
     def convert(self) -> raw.File:
         """Check tables, keys, numbers and choices."""
-        self._check_keys("", "", self._tables, raw.File.__struct_fields__)
+        self.check_keys("", self._tables, raw.File.__struct_fields__, not_yet=raw.NOT_YET)
         for name, kind in raw.TABLES.items():
             found = self._tables.get(name)
             for index, table in enumerate(found if isinstance(found, list) else [found]):
                 if isinstance(table, dict):
-                    self._check_keys(name, self._label(name, index), table, kind.__struct_fields__)
+                    self.check_keys(self._label(name, index), table, kind.__struct_fields__)
         try:
             return msgspec.convert(self._tables, raw.File)
         except msgspec.ValidationError as error:
@@ -126,27 +111,11 @@ class _Reader:
         number = f" number {index + 1}:" if isinstance(found, list) and len(found) > 1 else ""
         return f"[[{table}]]{number}"
 
-    def _check_keys(self, name: str, label: str, table: dict[str, Any], known: Sequence[str]) -> None:
-        for key, value in table.items():
-            path = f"{name}.{key}" if name else key
-            if path in raw.NOT_YET or (name, key, value) in raw.VALUES_NOT_YET:
-                why = "this version does not have it yet"
-            elif key in known:
-                continue
-            else:
-                near = difflib.get_close_matches(key, known, 1)
-                why = (
-                    f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known: {', '.join(known)}"
-                )
-            if not name and isinstance(value, dict):
-                raise self.fail(f"[{shown_key(key)}]", "", None, why.replace("key", "table", 1))
-            raise self.fail(label, shown_key(key), value, why)
-
     def _explain(self, message: str) -> ConfigError:
         """msgspec says where; the value is fetched from the tables, and `raw` knows what is allowed."""
         place = _PLACE.search(message)
         if place is None:
-            return ConfigError(f"{self._source}: {message}")
+            return ConfigError(f"{self.source}: {message}")
         table, index, key = place[1], int(place[2] or 0), place[3] or ""
         value = self._tables[table]
         if place[2]:
@@ -166,7 +135,7 @@ class _Reader:
                 each.tls,
                 each.auth,
                 each.proxy,
-                self._entries(self._label("listener", index), "trusted", each.trusted, names.network),
+                self.entries(self._label("listener", index), "trusted", each.trusted, names.network),
             )
             for index, each in enumerate(file.listener)
         ]
@@ -183,11 +152,11 @@ class _Reader:
         process, session, log = file.process, file.session, file.log
         directory = self.value("[spool]", "directory", file.spool.directory, names.path)
         spool = spool or _below(base, directory)
-        pid_file = self._optional("[process]", "pid_file", process.pid_file, names.path)
-        log_file = self._optional("[log]", "file", log.file, names.path)
+        pid_file = self.optional("[process]", "pid_file", process.pid_file, names.path)
+        log_file = self.optional("[log]", "file", log.file, names.path)
         maximum = self.value("[session]", "maximum_message", session.maximum_message, units.some_size)
-        free = self._optional("[spool]", "minimum_free", file.spool.minimum_free, units.size)
-        hostname = self._optional("", "hostname", file.hostname, names.hostname)
+        free = self.optional("[spool]", "minimum_free", file.spool.minimum_free, units.size)
+        hostname = self.optional("", "hostname", file.hostname, names.hostname)
         return Config(
             source=source,
             hostname=names.own_name(socket.getfqdn()) if hostname is None else hostname,
@@ -201,10 +170,10 @@ class _Reader:
             ),
             spool=sections.Spool(directory=spool, minimum_free=max(10**9, 4 * maximum) if free is None else free),
             relay=sections.Relay(
-                allow=self._entries("[relay]", "allow", file.relay.allow, names.network),
+                allow=self.entries("[relay]", "allow", file.relay.allow, names.network),
                 open=file.relay.open,
-                postmaster=self._optional("[relay]", "postmaster", file.relay.postmaster, names.mailbox),
-                origin=self._optional("[relay]", "origin", file.relay.origin, names.domain),
+                postmaster=self.optional("[relay]", "postmaster", file.relay.postmaster, names.mailbox),
+                origin=self.optional("[relay]", "origin", file.relay.origin, names.domain),
                 messages_per_hour=file.relay.messages_per_hour,
                 recipients_per_hour=file.relay.recipients_per_hour,
             ),
@@ -218,9 +187,9 @@ class _Reader:
                 extended=session.extended,
             ),
             delivery=self._delivery(file.delivery),
-            routes=self._routes(file.routes),
+            routes=next_hops.routes(self, file.routes, base),
             dns=sections.Dns(
-                nameservers=self._entries("[dns]", "nameservers", file.dns.nameservers, names.nameserver),
+                nameservers=self.entries("[dns]", "nameservers", file.dns.nameservers, names.nameserver),
                 timeout=self.value("[dns]", "timeout", file.dns.timeout, units.interval),
             ),
             log=sections.Log(format=log.format, file=None if log_file is None else _below(base, log_file)),
@@ -230,13 +199,13 @@ class _Reader:
 
     def _tls(self, table: raw.Tls, base: Path) -> sections.Tls:
         return sections.Tls(
-            certificate=_below(base, self._required("[tls]", "certificate", table.certificate)),
-            key=_below(base, self._required("[tls]", "key", table.key)),
+            certificate=_below(base, self.required("[tls]", "certificate", table.certificate)),
+            key=_below(base, self.required("[tls]", "key", table.key)),
         )
 
     def _auth(self, table: raw.Auth, base: Path) -> sections.Auth:
         return sections.Auth(
-            users=_below(base, self._required("[auth]", "users", table.users)),
+            users=_below(base, self.required("[auth]", "users", table.users)),
             loopback_without_tls=table.loopback_without_tls,
         )
 
@@ -245,43 +214,17 @@ class _Reader:
             port=table.port,
             rank=table.rank,
             private_exchangers=table.private_exchangers,
-            own_addresses=self._entries("[delivery]", "own_addresses", table.own_addresses, names.address),
+            own_addresses=self.entries("[delivery]", "own_addresses", table.own_addresses, names.address),
             connections_per_destination=table.connections_per_destination,
-            retry=self._entries("[delivery]", "retry", table.retry, units.interval),
+            retry=self.entries("[delivery]", "retry", table.retry, units.interval),
             lifetime=self.value("[delivery]", "lifetime", table.lifetime, units.duration),
-            delay_warning=self._optional("[delivery]", "delay_warning", table.delay_warning, units.interval),
+            delay_warning=self.optional("[delivery]", "delay_warning", table.delay_warning, units.interval),
             in_doubt=table.in_doubt,
             eight_bit=table.eight_bit,
             ip=table.ip,
-            source=self._entries("[delivery]", "source", table.source, names.address),
-            ehlo_name=self._optional("[delivery]", "ehlo_name", table.ehlo_name, names.hostname),
-        )
-
-    def _routes(self, table: dict[str, Any]) -> dict[str, sections.Route]:
-        routes: dict[str, sections.Route] = {}
-        for written, target in table.items():
-            key = shown_key(written)
-            try:
-                route, domain = names.route(target), names.route_key(written)
-            except ValueError as error:
-                raise self.fail("[routes]", key, target, str(error)) from None
-            if domain in routes:
-                raise self.fail("[routes]", key, target, "written twice; capital and small letters are the same")
-            routes[domain] = route
-        return routes
-
-    def _optional(self, table: str, key: str, written: Any, read: Callable[[Any], T]) -> T | None:
-        return None if written is None else self.value(table, key, written, read)
-
-    def _required(self, table: str, key: str, written: Any) -> str:
-        """The path of a file without which the table means nothing."""
-        if written is None:
-            raise self.fail(table, key, None, f'required; write the path of a file, like "{key}"')
-        return self.value(table, key, written, names.path)
-
-    def _entries(self, table: str, key: str, written: list[Any], read: Callable[[Any], T]) -> tuple[T, ...]:
-        return tuple(
-            self.value(table, f"{key}, entry {number}", entry, read) for number, entry in enumerate(written, 1)
+            source=self.entries("[delivery]", "source", table.source, names.address),
+            ehlo_name=self.optional("[delivery]", "ehlo_name", table.ehlo_name, names.hostname),
+            limits=next_hops.limits(self, table.limits),
         )
 
     def check(self, config: Config, written: Sequence[sections.Listener]) -> None:

@@ -123,6 +123,15 @@ class DeliveryAttempted(Event, frozen=True, kw_only=True, tag="delivery.attempte
     reply: str
 
 
+class DeliveryInClear(Event, frozen=True, kw_only=True, tag="delivery.in_clear"):
+    """An exchanger offers TLS and did not come to it, as the reply says: it gets the mail without."""
+
+    id: str
+    exchanger: str
+    address: str
+    reply: str
+
+
 class _Delivery(Event, frozen=True, kw_only=True):
     id: str
     recipients: str
@@ -132,6 +141,8 @@ class _Delivery(Event, frozen=True, kw_only=True):
     address: str = ""
     greeting_ms: float | None = None
     chosen: str = ""
+    # The version and the cipher, where the exchanger was spoken to in TLS.
+    tls: str = ""
 
 
 class DeliveryDelivered(_Delivery, frozen=True, kw_only=True, tag="delivery.delivered"):
@@ -153,18 +164,25 @@ class DeliveryInDoubt(_Delivery, frozen=True, kw_only=True, tag="delivery.in_dou
 
 
 class CircuitOpened(Event, frozen=True, kw_only=True, tag="circuit.opened"):
-    """A destination could not be reached; none of its messages is tried before `until`."""
+    """A destination could not be reached; none of its messages is tried before `until`.
+
+    With `address` it is only that address of an exchanger, which is not tried before another one may be.
+    """
 
     destination: str
+    exchanger: str = ""
+    address: str = ""
     failures: int
     until: str
     reply: str
 
 
 class CircuitClosed(Event, frozen=True, kw_only=True, tag="circuit.closed"):
-    """A destination that could not be reached was reached again."""
+    """A destination that could not be reached was reached again; with `address` an address of an exchanger."""
 
     destination: str
+    exchanger: str = ""
+    address: str = ""
 
 
 class DsnQueued(Event, frozen=True, kw_only=True, tag="dsn.queued"):
@@ -191,7 +209,7 @@ class MessageRemoved(Event, frozen=True, kw_only=True, tag="queue.removed"):
 
 
 class QueueHeld(Event, frozen=True, kw_only=True, tag="queue.held"):
-    """A message was moved to hold/: nobody knows whether it arrived, and a person is to decide."""
+    """A message goes to hold/, for a person to decide: nobody knows whether it arrived, or its route says so."""
 
     id: str
     reason: str

@@ -24,7 +24,7 @@ def shown_key(key: str) -> str:
 
 
 def shown_value(value: Any) -> str:
-    """A value as TOML writes it, at most 60 characters of it."""
+    """A value as TOML writes it, at most 60 characters of it, and no password that stands before an @."""
     return _shortened(_toml(value))
 
 
@@ -37,6 +37,10 @@ def _toml(value: Any, depth: int = 4) -> str:
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_toml(each, depth - 1) for each in value) + "]"
+    if isinstance(value, str):
+        # As in a URL; the log has the line too.
+        before, _, host = value.rpartition("@")
+        value = f"…@{host}" if ":" in before else value
     if isinstance(value, (bool, str)):
         return json.dumps(value, ensure_ascii=False)
     return str(value)

@@ -1,4 +1,4 @@
-"""Names: hosts, addresses, networks, mailboxes, routes and paths as an operator writes them.
+"""Names: hosts, addresses, networks, mailboxes and paths as an operator writes them.
 
 Refuses to look anything up: a name is judged by its form alone. Fails with ValueError, which says what is allowed.
 """
@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
 
-from relayd.base.sections import IP, Network, Route
+from relayd.base.sections import IP, Network
 
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 _DOMAIN = re.compile(rf"(?=.{{1,255}}\Z)(?:{_LABEL}\.)*{_LABEL}", re.ASCII)
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL_PART = re.compile(rf"(?=.{{1,64}}\Z){_ATOM}(?:\.{_ATOM})*", re.ASCII)
-_ROUTE = re.compile(r"(?i:smtp)://(?:\[([0-9A-Fa-f:.]+)\]|([^:/?#@\[\]]+))(?::([0-9]{1,5}))?", re.ASCII)
 _NAMESERVER = re.compile(r"\[([^\]]+)\](?::([0-9]{1,5}))?|([0-9.]+):([0-9]{1,5})", re.ASCII)
 
 # Last labels that no resolver outside the host's own network knows.
@@ -22,7 +21,7 @@ _LOCAL_DOMAINS = (".local", ".localdomain")
 
 def hostname(written: object) -> str:
     """The name in greetings: a domain, or an address literal (RFC 5321 section 4.1.3)."""
-    if isinstance(written, str) and (_is_domain(written) or _is_literal(written)):
+    if isinstance(written, str) and (is_domain(written) or _is_literal(written)):
         return written
     raise ValueError(
         'not a host name; write letters, digits, hyphens and dots, like "relay.example.org", '
@@ -32,14 +31,14 @@ def hostname(written: object) -> str:
 
 def domain(written: object) -> str:
     """A mail domain."""
-    if isinstance(written, str) and _is_domain(written):
+    if isinstance(written, str) and is_domain(written):
         return written
     raise ValueError('not a domain; write one like "example.org"')
 
 
 def own_name(found: str) -> str:
     """The name that the system gives this host, or "localhost" where it is none that SMTP allows."""
-    return found if _is_domain(found) else "localhost"
+    return found if is_domain(found) else "localhost"
 
 
 def is_qualified(name: str) -> bool:
@@ -51,7 +50,7 @@ def mailbox(written: object) -> str:
     """A mailbox `name@domain`, the local part without quotes."""
     if isinstance(written, str):
         local, at, domain = written.rpartition("@")
-        if at and _LOCAL_PART.fullmatch(local) and (_is_domain(domain) or _is_literal(domain)):
+        if at and _LOCAL_PART.fullmatch(local) and (is_domain(domain) or _is_literal(domain)):
             return written
     raise ValueError('not a mailbox; write a name and a domain, like "ops@example.org"')
 
@@ -86,50 +85,23 @@ def address(written: object) -> IP:
 
 def listening(written: object) -> str:
     """Where to listen: a host's name or an address, IPv6 without brackets."""
-    if isinstance(written, str) and (_is_domain(written) or _is_address(written)):
+    if isinstance(written, str) and is_host(written):
         return written
     raise ValueError('not a host or an address; write one like "localhost", "192.0.2.1" or "::1"')
 
 
 def is_loopback(written: str) -> bool:
     """Whether a listener's address is reachable from this host only."""
-    return written.lower() == "localhost" or (_is_address(written) and ip_address(written).is_loopback)
+    return written.lower() == "localhost" or (is_address(written) and ip_address(written).is_loopback)
 
 
 def nameserver(written: object) -> tuple[str, int]:
     """A name server's address and port (53 where none is written). It has no name: who would look it up?"""
     match = _NAMESERVER.fullmatch(_text(written))
     host, port = (match[1] or match[3], match[2] or match[4]) if match else (_text(written), None)
-    if _is_address(host) and (port is None or 0 < int(port) < 65536):
+    if is_address(host) and (port is None or 0 < int(port) < 65536):
         return host, int(port or 53)
     raise ValueError('not a name server; write an IP address, and a port if not 53, like "127.0.0.1:5300"')
-
-
-def route_key(written: str) -> str:
-    """Whose mail a route is for, in lower case: a domain, all below one, or all."""
-    if written == "*" or _is_domain(written.removeprefix(".")):
-        return written.lower()
-    raise ValueError('not a domain; write "example.net", ".example.net" for all below it, or "*" for all')
-
-
-def route(written: object) -> Route:
-    """A next hop from `smtp://host` or `smtp://host:port`, IPv6 in brackets."""
-    match = _ROUTE.fullmatch(_text(written))
-    if match and (_is_address(match[1]) if match[1] else _is_domain(match[2]) or _is_address(match[2])):
-        port = int(match[3] or 25)
-        if 0 < port < 65536:
-            return Route(match[1] or match[2], port)
-    form = 'write "example.net" = "smtp://host" or "smtp://host:port"'
-    if isinstance(written, dict):
-        # Without its quotes TOML takes example.net for a table too, so the form shows them.
-        why = f"a table is not in this version; {form}, the domain in quotes"
-    elif "://" in _text(written) and not _text(written).lower().startswith("smtp://"):
-        why = f"only smtp:// is in this version; {form}"
-    elif "@" in _text(written):
-        why = f"a user is not in this version; {form}"
-    else:
-        why = f"not a route; {form}"
-    raise ValueError(why)
 
 
 def path(written: object) -> str:
@@ -144,12 +116,19 @@ def _text(written: object) -> str:
     return written if isinstance(written, str) else ""
 
 
-def _is_domain(text: str) -> bool:
+def is_domain(text: str) -> bool:
+    """Whether it has the form of one."""
     # A last label of digits alone is an address, or a slip in one.
     return _DOMAIN.fullmatch(text) is not None and not text.rpartition(".")[2].isdigit()
 
 
-def _is_address(text: str) -> bool:
+def is_host(text: str) -> bool:
+    """Whether it has the form of a host's name or is an address, IPv6 without brackets."""
+    return is_domain(text) or is_address(text)
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address."""
     try:
         ip_address(text)
     except ValueError:
@@ -163,4 +142,4 @@ def _is_literal(text: str) -> bool:
     inside = text[1:-1]
     tagged = inside[:5].lower() == "ipv6:"
     bare = inside[5:] if tagged else inside
-    return _is_address(bare) and tagged == isinstance(ip_address(bare), IPv6Address)
+    return is_address(bare) and tagged == isinstance(ip_address(bare), IPv6Address)

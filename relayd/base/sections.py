@@ -12,6 +12,9 @@ from typing import Literal
 IP = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+TlsMode = Literal["opportunistic", "require", "verify", "off"]
+Rule = Literal["preference", "latency"]
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -96,11 +99,26 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """What one recipient domain or one exchanger bears; None: no limit of its own.
+
+    `connections` are those at once, `messages` those of one connection, `rate` is in messages a second.
+    """
+
+    connections: int | None = None
+    messages: int | None = None
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
-    """How mail leaves: the port, the choice of exchanger, the schedule."""
+    """How mail leaves: the port, the choice of exchanger, the schedule.
+
+    `limits` are by recipient domain or exchanger, in lower case.
+    """
 
     port: int
-    rank: Literal["preference", "latency"]
+    rank: Rule
     private_exchangers: bool
     own_addresses: tuple[IP, ...]
     connections_per_destination: int
@@ -112,14 +130,27 @@ class Delivery:
     ip: Literal["both", "4", "6"]
     source: tuple[IP, ...]
     ehlo_name: str | None
+    limits: dict[str, Limit]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A fixed next hop instead of MX."""
+    """What is done with some domains' mail.
 
-    host: str
-    port: int
+    It goes to one of `hosts` (names, or addresses without brackets) instead of the domain's exchangers; they are
+    ranked among themselves. `rank` None is `delivery.rank`. With `user` we say who sends, by the password in
+    `password_file`. Without hosts there is either `error`, an enhanced status code and a text to refuse with, or
+    `hold`, and the mail waits for a person, or neither, and `tls` and `rank` are for the domain's own exchangers.
+    """
+
+    hosts: tuple[str, ...]
+    port: int = 25
+    tls: TlsMode = "opportunistic"
+    user: str | None = None
+    password_file: Path | None = None
+    rank: Rule | None = None
+    error: str | None = None
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,22 @@
-"""Units: durations and sizes as people write them. Fails with ValueError, which says what is allowed."""
+"""Units: durations, sizes and rates as people write them. Fails with ValueError, which says what is allowed."""
 
 import re
 
 _NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]+)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*/\s*(s|min|h|d)", re.ASCII)
+_PER = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _OCTETS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 # Beyond these a number is a slip of the hand, and clocks and files would refuse it much later.
 _LONGEST = 3650 * 86400.0
 _LARGEST = 10**15
+_FASTEST, _SLOWEST = 10**6, 1 / 86400
 
 DURATION_FORM = 'write a number and a unit: ms, s, m, h or d, like "5m"'
 SIZE_FORM = 'write a number of octets, or a number and a unit: B, KB, MB, GB, KiB, MiB or GiB, like "50 MB"'
+
+RATE_FORM = 'write a number, a slash and s, min, h or d, like "100/min"'
 
 
 def duration(written: object) -> float:
@@ -53,6 +58,17 @@ def some_size(written: object) -> int:
     if octets == 0:
         raise ValueError("too small; at least 1 octet")
     return octets
+
+
+def rate(written: object) -> float:
+    """How many a second, from a text such as "100/min" or "5/s"; more than none."""
+    match = _RATE.fullmatch(written.strip()) if isinstance(written, str) else None
+    if match is None:
+        raise ValueError(f"not a rate; {RATE_FORM}")
+    a_second = float(match[1]) / _PER[match[2]]
+    if not _SLOWEST <= a_second <= _FASTEST:
+        raise ValueError('too slow or too fast; at least "1/d", at most "1000000/s"')
+    return a_second
 
 
 def in_words(seconds: float) -> str:

@@ -9,14 +9,16 @@ import msgspec
 
 from relayd.base.config import Config, warnings
 from relayd.base.mistake import ConfigError
-from relayd.cli import medium
+from relayd.cli import medium, outward
 from relayd.cli.arguments import config_path, configuration
 from relayd.cli.output import complain, plural
+from relayd.deliver.keeping import Keeping
 from relayd.master import credentials, descriptors, privileges
 from relayd.master.credentials import Findings
 from relayd.master.preload import preload
 from relayd.master.privileges import Identity
 from relayd.master.trouble import StartFailed
+from relayd.spool.layout import Layout
 
 # The exit status that says: the configuration.
 _WRONG = 2
@@ -32,7 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{source}: {error}") from None
     found = as_user(identity, lambda: _look(config, identity))
     limit = descriptors.warning(descriptors.raise_limit())
-    hints = [*warnings(config), medium.warning(config.spool.directory), limit, *found.warnings]
+    memory = Keeping(Layout(str(config.spool.directory)), None, time.time, time.time).read()
+    blocked = outward.warning(config, memory, time.time())
+    hints = [*warnings(config), medium.warning(config.spool.directory), limit, blocked, *found.warnings]
     given = [hint for hint in hints if hint is not None]
     for warning in given:
         complain(f"warning: {warning}")
@@ -85,4 +89,6 @@ def as_user(identity: Identity, look: Callable[[], Findings]) -> Findings:
     with open(reading, "rb") as pipe:
         said = pipe.read()
     os.waitpid(child, 0)
+    if not said:
+        return Findings([f"cannot look as user {identity.name}: the process that looked was killed"])
     return msgspec.json.decode(said, type=Findings)

@@ -8,8 +8,10 @@ from typing import Any
 import psutil
 
 from relayd.base import units
+from relayd.cli import outward
 from relayd.cli.arguments import configuration
 from relayd.cli.output import as_json, octets, plural, table
+from relayd.deliver.keeping import Keeping
 from relayd.master import control
 from relayd.master.control import NotRunning, StatusPlease
 from relayd.master.report import Listening, Process, Report
@@ -29,11 +31,16 @@ def run(arguments: argparse.Namespace) -> int:
     except NotRunning:
         report = None
     spool = _spool(config.spool.directory, now)
+    memory = Keeping(Layout(str(config.spool.directory)), None, time.time, time.time).read()
+    blocked = outward.warning(config, memory, now)
     if arguments.json:
-        print(as_json({"running": report is not None, **_processes(report, now), "spool": spool}))
+        facts = {"running": report is not None, **_processes(report, now), "spool": spool}
+        print(as_json({**facts, "outward_blocked": blocked is not None}))
     else:
         for line in _in_words(report, spool, config.spool.directory, now):
             print(line)
+        if blocked is not None:
+            print(blocked)
     return 0 if report is not None else NOT_RUNNING
 
 

@@ -19,6 +19,7 @@ class Account:
     job: Job
     parcels: int
     was_tried: bool = False
+    is_to_be_held: bool = False
     is_in_doubt: bool = False
     unrecorded: list[Outcome] = field(default_factory=list)
     untold: list[Outcome] = field(default_factory=list)

@@ -78,12 +78,18 @@ class Accounts:
         """Whether the spool is asked to do something; not so while it is given time after a failure."""
         return self._steps > 0
 
-    def open(self, job: Job, parcels: int) -> None:
+    def open(self, job: Job, parcels: int, is_to_be_held: bool = False) -> None:
         """Begin: so many parcels are under way. With none, only the end is left to do."""
         account = self._accounts[job.id] = Account(job, parcels, is_in_doubt=job.is_cut)
-        # A process before this one was killed past the final dot: an operator who wants to decide is asked.
-        account.was_tried = job.is_cut and not parcels
+        # A person is to decide, and finds in the journal when it was put there.
+        account.is_to_be_held = account.was_tried = is_to_be_held
         self._step(account)
+
+    def divide(self, parcel: Parcel) -> None:
+        """One parcel has become two, each of which will be reported."""
+        account = self._account_of(parcel)
+        if account is not None:
+            account.parcels += 1
 
     def report(self, parcel: Parcel, outcomes: tuple[Outcome, ...], via: Via) -> None:
         """One parcel came to an end; without outcomes it was not tried, and comes again soon."""
@@ -265,7 +271,7 @@ class Accounts:
         return self._config.delivery.in_doubt == "hold"
 
     def _is_to_be_held(self, account: Account) -> bool:
-        return account.is_in_doubt and self._holds_doubts
+        return account.is_to_be_held or (account.is_in_doubt and self._holds_doubts)
 
     def _compose(self, account: Account) -> Composed:
         if not account.others:

@@ -34,6 +34,11 @@ class Answers(Generic[K, V]):
             self._in_flight[key] = running
         return await asyncio.shield(running)
 
+    def holds(self, key: K) -> float:
+        """Seconds for which the answer for a key is good yet; 0 where there is none."""
+        kept = self._kept.get(key)
+        return 0.0 if kept is None else max(0.0, kept[1] - self._clock())
+
     async def _find(self, key: K, look_up: Callable[[], Coroutine[Any, Any, tuple[V, float]]]) -> V:
         try:
             answer, holds = await look_up()

@@ -5,39 +5,56 @@ greeting. Refuses to know which message it carries. Every way it can fail ends i
 """
 
 import asyncio
-import os
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import cast
 
-from relayd.deliver.exchangers import IP, Candidate
+from relayd.base.secured import Secured
+from relayd.base.tls import Codec, TlsError
+from relayd.deliver.exchangers import Candidate
 from relayd.deliver.limits import Limits
-from relayd.smtp.client import Conversation, Event, Over, Phase
+from relayd.smtp.client import Conversation, Event, Order, Over, Phase, Terms
 from relayd.smtp.data import Encoder
 from relayd.smtp.reply import Reply, reply
 from relayd.smtp.transcript import Transcript
 
 
-class Connection(asyncio.Protocol):
-    """The event loop's view of one connection; used by one courier.
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How an exchanger is spoken to.
 
-    `name` is what EHLO says; None: the literal of our own address on this connection (section 4.1.1.1).
-    `transcript` began at connect().
+    `name` is what EHLO says; None: the literal of our own address on the connection (section 4.1.1.1). `terms` are
+    what it has to come to; where they have TLS in them, `shake_hands` gives our side of it, or raises TlsError.
     """
+
+    name: str | None = None
+    terms: Terms = field(default_factory=Terms)
+    shake_hands: Callable[[], Codec] | None = None
+
+
+class Connection(asyncio.Protocol):
+    """The event loop's view of one connection; used by one courier. `transcript` began at connect()."""
 
     conversation: Conversation
 
-    def __init__(self, candidate: Candidate, name: str | None, limits: Limits, transcript: Transcript) -> None:
+    def __init__(self, candidate: Candidate, manner: Manner, limits: Limits, transcript: Transcript) -> None:
         self.candidate = candidate
         self.transcript = transcript
+        # Seconds from connect() to the connection, and to the greeting.
+        self.connect_s: float | None = None
         self.greeting_s: float | None = None
-        self._name = name
+        self.codec: Codec | None = None
+        # It is in the clear although the exchanger offers TLS, to which it did not come: for mail that has waited.
+        self.is_fallback = False
+        self._manner = manner
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
+        # When it must have come to MAIL, or in a transaction to the final dot, by the event loop's clock.
+        self._until = self._loop.time() + limits.opening
         # Whether the exchanger may have the mail data of this transaction; reset by who has heard of its end.
         self.has_sent_the_dot = False
 
@@ -46,8 +63,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The exchanger took the connection; its greeting comes next."""
         self._transport = cast(asyncio.Transport, transport)
-        name = self._name or _literal(transport.get_extra_info("sockname"))
-        self.conversation = Conversation(name, self.transcript)
+        self.connect_s = self.transcript.seconds
+        name = self._manner.name or _literal(transport.get_extra_info("sockname"))
+        self.conversation = Conversation(name, self.transcript, self._manner.terms)
 
     def data_received(self, data: bytes) -> None:
         """The exchanger said something."""
@@ -55,14 +73,31 @@ class Connection(asyncio.Protocol):
         self.conversation.feed(data)
         if self.greeting_s is None and self.conversation.greeting is not None:
             self.greeting_s = self.transcript.seconds
+        if self.conversation.phase is Phase.TLS:
+            self._shake_hands()
         self._flush()
         self._wake()
         if not self.is_open:
-            # Mail data that waits to be written would keep the socket open, and nobody wants it any more.
-            if phase is Phase.CONTENT:
-                self._transport.abort()
-            else:
-                self._transport.close()
+            self._close_after(phase)
+
+    def eof_received(self) -> bool:
+        """The exchanger says no more; the connection closes."""
+        return False
+
+    def secured(self, version: str, cipher: str, *, spoke: bool) -> None:
+        """All goes through TLS now; who `spoke` before we did is out of step, which is heard next."""
+        resumed = ", resumed" if self.codec is not None and self.codec.was_resumed else ""
+        self.conversation.secured(f"{version} {cipher}{resumed}")
+        if not spoke:
+            self._flush()
+        self._wake()
+
+    def insecure(self, reason: str) -> None:
+        """TLS has failed."""
+        phase = self.conversation.phase
+        self.conversation.lose(reply(451, "4.7.5", f"TLS: {reason}"))
+        self._wake()
+        self._close_after(phase)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
@@ -71,7 +106,9 @@ class Connection(asyncio.Protocol):
         self.conversation.lose(reply(451, "4.4.2", f"lost the connection while waiting for: {phase.value}{why}"))
         self._wake()
         self.resume_writing()
-        self._gone.set_result(None)
+        # Who waited for it may have been cancelled, and it with them.
+        if not self._gone.done():
+            self._gone.set_result(None)
 
     def pause_writing(self) -> None:
         """The exchanger reads more slowly than we write."""
@@ -85,10 +122,20 @@ class Connection(asyncio.Protocol):
 
     # Called by the courier.
 
+    def begin(self, order: Order) -> None:
+        """Begin a transaction; only when READY."""
+        self._until = self._loop.time() + self._limits.transaction
+        self.conversation.begin(order)
+
     @property
     def is_open(self) -> bool:
         """Whether the conversation goes on."""
         return self.conversation.phase is not Phase.CLOSED
+
+    @property
+    def tls(self) -> str:
+        """The version and the cipher of its TLS, or nothing."""
+        return f"{self.codec.version} {self.codec.cipher}" if self.codec and self.conversation.is_secured else ""
 
     async def event(self) -> Event:
         """What the conversation says next; a timeout becomes its end."""
@@ -97,6 +144,18 @@ class Connection(asyncio.Protocol):
                 return Over(reply(451, "4.4.2", "the connection is closed"))
             await self._answer()
         return event
+
+    async def opening(self) -> Reply | None:
+        """Hear the greeting and all that comes before MAIL; a Reply when the exchanger does not come to it."""
+        try:
+            event = await self.event()
+            # It may have said 250 to EHLO and hung up in the same breath; what ended it comes as a last event.
+            while not (self.is_open or isinstance(event, Over)):
+                event = await self.event()
+        except BaseException:
+            self.abort()
+            raise
+        return event.reason if isinstance(event, Over) else None
 
     async def is_ready(self) -> bool:
         """Whether another transaction may begin; hears the answer to a RSET first."""
@@ -122,11 +181,12 @@ class Connection(asyncio.Protocol):
         """Say QUIT and close when it is answered or nobody answers; the future is done when the socket is gone."""
         self.conversation.quit()
         self._flush()
-        if self.conversation.phase is Phase.QUIT:
-            timer = self._loop.call_later(self._limits.replies[Phase.QUIT], self.abort)
-            self._gone.add_done_callback(lambda _: timer.cancel())
-        else:
+        # One that greets us after all is told QUIT then.
+        if self.conversation.phase not in (Phase.QUIT, Phase.GREETING, Phase.HELLO):
             self._transport.close()
+        # What was written and is not read would keep the socket open, closed or not.
+        timer = self._loop.call_later(self._limits.replies[Phase.QUIT], self.abort)
+        self._gone.add_done_callback(lambda _: timer.cancel())
         return self._gone
 
     def abort(self) -> None:
@@ -150,7 +210,7 @@ class Connection(asyncio.Protocol):
         """Wait until what is waited for has come, or is another. Octets that are no whole reply gain no time."""
         self._flush()
         awaited = self._awaited()
-        timer = self._loop.call_later(self._limits.replies[awaited[0]], self._time_out, awaited[0])
+        timer = self._timer(awaited[0])
         try:
             while self._awaited() == awaited:
                 self._waiter = self._loop.create_future()
@@ -159,6 +219,13 @@ class Connection(asyncio.Protocol):
             timer.cancel()
             self._waiter = None
 
+    def _timer(self, phase: Phase) -> asyncio.TimerHandle:
+        """Each answer has its time, and all together have theirs; the one to the final dot would leave a doubt."""
+        seconds = self._limits.replies[phase]
+        if phase not in (Phase.FINAL, Phase.RESET):
+            seconds = min(seconds, self._until - self._loop.time())
+        return self._loop.call_later(max(0.0, seconds), self._time_out, phase)
+
     def _awaited(self) -> tuple[Phase, int]:
         return self.conversation.phase, self.conversation.answers
 
@@ -166,11 +233,32 @@ class Connection(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.write(octets)
         if self._writable is not None:
-            timer = self._loop.call_later(self._limits.replies[Phase.CONTENT], self._time_out, Phase.CONTENT)
+            timer = self._timer(Phase.CONTENT)
             try:
                 await self._writable
             finally:
                 timer.cancel()
+
+    def _shake_hands(self) -> None:
+        """From here on there is TLS between the socket and this."""
+        assert self._manner.shake_hands is not None
+        try:
+            self.codec = self._manner.shake_hands()
+        except TlsError as error:
+            self.conversation.lose(reply(451, "4.7.5", f"TLS: {error}"))
+            return
+        secured = Secured(self._transport, self, self.codec)
+        self._transport.set_protocol(secured)
+        self._transport = secured
+        secured.begin()
+
+    def _close_after(self, phase: Phase) -> None:
+        """Close; the phase is what was waited for."""
+        # Mail data that waits to be written would keep the socket open, and nobody wants it any more.
+        if phase is Phase.CONTENT:
+            self._transport.abort()
+        else:
+            self._transport.close()
 
     def _flush(self) -> None:
         commands = self.conversation.output()
@@ -183,43 +271,6 @@ class Connection(asyncio.Protocol):
 
     def _time_out(self, phase: Phase) -> None:
         self.give_up(reply(451, "4.4.2", f"timeout while waiting for: {phase.value}"))
-
-
-async def connect(
-    candidate: Candidate,
-    name: str | None,
-    source: IP | None = None,
-    *,
-    limits: Limits,
-    transcript: Transcript | None = None,
-) -> Connection | Reply:
-    """Connect to a candidate; a Reply says why not. `transcript`, which begins now, has it in either case."""
-    transcript = transcript or Transcript(time.monotonic)
-    connected = await _connect(candidate, name, source, limits, transcript)
-    if isinstance(connected, Reply):
-        transcript.ended(connected)
-    return connected
-
-
-async def _connect(
-    candidate: Candidate, name: str | None, source: IP | None, limits: Limits, transcript: Transcript
-) -> Connection | Reply:
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(limits.connect):
-            _, connection = await loop.create_connection(
-                lambda: Connection(candidate, name, limits, transcript),
-                str(candidate.address),
-                candidate.port,
-                local_addr=None if source is None else (str(source), 0),
-            )
-    except TimeoutError:
-        return reply(451, "4.4.1", f"connect to {candidate}: timeout")
-    except OSError as error:
-        # The event loop puts words of its own into strerror, which do not say why.
-        why = os.strerror(error.errno) if error.errno else str(error)
-        return reply(451, "4.4.1", f"connect to {candidate}: {why}")
-    return connection
 
 
 def _literal(name: tuple[object, ...]) -> str:

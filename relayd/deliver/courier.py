@@ -4,60 +4,51 @@ It takes parcel after parcel, keeps its connection while that is the one to use,
 Refuses to know the queue: what an attempt came to goes to `report`, once for each parcel that was taken and not
 put back. From MAIL on there is no further exchanger in the same attempt (RFC 5321 section 3.8); a kept connection
 that turns out to be gone before MAIL is answered was no attempt, and the parcel goes back to those that wait.
+While others wait for its place, it gives that back after a few parcels.
 """
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
-from relayd.base import events
+from relayd.deliver.carriage import Carried, carry
 from relayd.deliver.connection import Connection
 from relayd.deliver.hop import Hop, Reached, Unreached
-from relayd.deliver.mail import Mail
-from relayd.deliver.needs import Needs, missing, unfit
-from relayd.deliver.parcel import Parcel, Via, outcomes_of, refusal, with_transcript
+from relayd.deliver.means import Means
+from relayd.deliver.parcel import Parcel, refusal, with_transcript
+from relayd.deliver.quotas import Full, Lease
+from relayd.deliver.security import has_waited
 from relayd.deliver.waiting import Waiting
-from relayd.deliver.ways import Ways
-from relayd.smtp.client import Finished, NotAnOrder, Order, SendContent
 from relayd.smtp.reply import Reply, reply
-from relayd.spool.errors import SpoolError
-from relayd.spool.outcome import Outcome
 
-_GONE = reply(451, "4.4.2", "the exchanger closed the connection before MAIL")
 INTERNAL = reply(451, "4.3.0", "internal error; the log says more")
+_NOT_IN_CLEAR = reply(
+    451, "4.7.5", "a TLS handshake failed, and the mail has not waited long enough to go in the clear"
+)
 
-Report = Callable[[Parcel, tuple[Outcome, ...], Via], None]
 
+class Employer(Protocol):
+    """Who wants to know how a courier gets on: its destination. None of this raises."""
 
-@dataclass(frozen=True)
-class Means:
-    """What all couriers share. `report` and `postpone` do not raise.
+    def arrived(self, lease: Lease) -> None:
+        """An exchanger is ready for MAIL."""
 
-    A parcel that is postponed was not tried, and comes again at an instant. `promise`, where there is one, writes
-    down before the mail data goes that it may have arrived; it raises SpoolError. `leaving` are the connections
-    that have said QUIT.
-    """
+    def carried(self) -> None:
+        """A message was taken."""
 
-    ways: Ways
-    mail: Mail
-    report: Report
-    postpone: Callable[[Parcel, datetime], None]
-    promise: Callable[[Parcel, Via], Awaitable[None]] | None
-    bug: Callable[[str, Exception], None]
-    leaving: set["asyncio.Future[None]"] = field(default_factory=set)
+    def lost(self) -> None:
+        """A new connection was lost before its exchanger had answered MAIL."""
 
 
 class Courier:
-    """`arrived` is called each time that an exchanger is ready for MAIL."""
+    """`lease` is its share of what the domain and the exchanger bear."""
 
-    def __init__(self, waiting: Waiting, hop: Hop, means: Means, arrived: Callable[[], None]) -> None:
+    def __init__(self, waiting: Waiting, hop: Hop, means: Means, lease: Lease, employer: Employer) -> None:
         self._waiting = waiting
         self._hop = hop
         self._means = means
         self._limits = means.ways.limits
-        self._arrived = arrived
+        self._lease = lease
+        self._employer = employer
         self._parcel: Parcel | None = None
         self._connection: Connection | None = None
         # Whether it had something behind it, a transaction or idle time: the exchanger may be tired of it.
@@ -78,33 +69,43 @@ class Courier:
         """Whether a transaction is under way."""
         return self._parcel is not None
 
-    async def run(self) -> Unreached | None:
-        """Carry until nothing waits; Unreached when no exchanger can be reached, with the parcels left waiting."""
-        unreached: Unreached | None = None
-        while unreached is None and self._waiting:
-            async with self._means.ways.places:
-                unreached = await self._go()
-        return unreached
+    async def run(self) -> Unreached | Full | None:
+        """Carry until nothing waits; give what keeps it from carrying the parcels that are left."""
+        ended: Unreached | Full | None = None
+        try:
+            while ended is None and self._waiting:
+                async with self._means.ways.places:
+                    ended = await self._go()
+        finally:
+            self._lease.release()
+        return ended
 
-    async def _go(self) -> Unreached | None:
+    async def _go(self) -> Unreached | Full | None:
         """Once to an exchanger and back."""
         first = self._waiting.first
         if first is None:
             # Somebody took it while there was no place.
             return None
-        reached = await self._hop.reach(first.job.id)
+        try:
+            self._lease.check()
+            reached = await self._hop.reach(first.job.id, self._lease.admit, arrived=first.job.envelope.arrived)
+        except Full as full:
+            return full
         if isinstance(reached, Unreached):
             return reached
         self._connection = reached.connection
         try:
-            self._arrived()
-            await self._use(reached)
+            self._employer.arrived(self._lease)
+            served = await self._use(reached)
             self._leave(reached.connection)
         except BaseException:
             reached.connection.abort()
             raise
         finally:
             self._connection = None
+        if not served and reached.connection.is_fallback and self._waiting:
+            # What waits may not go in the clear, and another connection would end in the same way.
+            return Unreached(_NOT_IN_CLEAR, reached.via, dialogues=reached.dialogues())
         return None
 
     def give_up(self, why: Reply) -> None:
@@ -117,31 +118,33 @@ class Courier:
         leaving, gone = self._means.leaving, connection.leave()
         leaving.add(gone)
         gone.add_done_callback(leaving.discard)
+        # Until then the exchanger counts it.
+        release = self._lease.parting()
+        gone.add_done_callback(lambda _: release())
 
-    async def _use(self, reached: Reached) -> None:
-        """Carry parcels over one connection, as long as it is good and something comes."""
+    async def _use(self, reached: Reached) -> int:
+        """Carry parcels over one connection, as long as it is good and something comes; how many transactions."""
         self._is_kept = False
-        for _ in range(self._limits.transactions):
+        until = self._means.ways.clock() + self._limits.age
+        most, served = self._lease.messages(self._limits.transactions), 0
+        while served < most:
+            is_old = served > 0 and self._means.ways.clock() >= until
+            if is_old or (served >= self._limits.turn and self._is_wanted):
+                break
             following = await self._next(reached)
             if following is None:
-                return
+                break
             reached, parcel = following
-            self._parcel = parcel
-            # What is said from here on is about this parcel, and nothing before it about another.
-            reached.connection.transcript.begin()
-            try:
-                outcomes = await self._carry(reached, parcel)
-            except Exception as error:
-                self._means.bug(f"delivery of {parcel.job.id}", error)
-                reached.connection.abort()
-                outcomes = refusal(parcel, INTERNAL, reached.via, datetime.now(UTC))
-            self._parcel = None
-            reached.connection.has_sent_the_dot = False
-            if outcomes is None:
-                self._waiting.put_back(parcel)
-                return
-            self._is_kept = True
-            self._means.report(parcel, with_transcript(outcomes, reached.dialogues), reached.via)
+            transactions = await self._serve(reached, parcel, most - served)
+            if not transactions:
+                break
+            served += transactions
+        return served
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether another destination waits for what this connection takes up."""
+        return self._lease.is_wanted or self._means.ways.places.locked()
 
     async def _next(self, reached: Reached) -> tuple[Reached, Parcel] | None:
         """The next parcel for this connection, and why this one; None when it has served."""
@@ -150,83 +153,80 @@ class Courier:
         if self._is_kept:
             kept = self._hop.kept(reached) if await connection.is_ready() else None
         if kept is not None and not self._waiting:
+            if self._is_wanted:
+                return None
             await self._waiting.come(self._limits.idle)
             self._is_kept = True
             # Much may have been learned of the other exchangers meanwhile.
             kept = self._hop.kept(reached)
-        if kept is None or not await connection.is_ready():
+        if kept is None or not await connection.is_ready() or not self._may_take_next(connection):
             return None
-        parcel = self._waiting.take()
-        return None if parcel is None else (kept, parcel)
+        slot = self._lease.take_slot()
+        if slot is None:
+            return None
+        if slot:
+            # This is no idle time that excuses a loss: it may come before each message.
+            await self._waiting.sleep(slot)
+        is_good = not slot or (await connection.is_ready() and self._may_take_next(connection))
+        parcel = self._waiting.take() if is_good else None
+        if parcel is None:
+            self._lease.give_slot_back()
+            return None
+        return kept, parcel
 
-    async def _carry(self, reached: Reached, parcel: Parcel) -> tuple[Outcome, ...] | None:
-        """One transaction: an outcome for each recipient; None when there was none, the connection being gone."""
-        connection, ways = reached.connection, self._means.ways
-        conversation = connection.conversation
-        try:
-            order = parcel.order
-        except NotAnOrder as error:
-            # Somebody has edited its file.
-            return refusal(parcel, reply(554, "5.6.0", str(error)), Via(), datetime.now(UTC))
-        needs = missing(order, conversation.extensions, ways.settings.eight_bit)
-        refused = await self._unfit(order, needs, parcel, reached.via.exchanger) if needs else None
-        if refused is not None:
-            # The exchanger has said nothing of it: its name must not stand beside a reply that is ours.
-            return refusal(parcel, refused, Via(), datetime.now(UTC))
-        if not connection.is_open:
-            # Reading from the disk took longer than the exchanger has patience.
-            return None if self._is_kept else refusal(parcel, _GONE, reached.via, datetime.now(UTC))
-        try:
-            self._means.mail.reserve(parcel)
-        except SpoolError as error:
-            # Not tried: what is sent and not written down would be sent twice.
-            ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
-            return ()
-        answers = conversation.answers
-        conversation.begin(order)
-        while not isinstance(event := await connection.event(), Finished):
-            if not isinstance(event, SendContent):
-                raise AssertionError(f"{event} in a transaction")
-            if self._means.promise is not None and not await self._promised(reached, parcel):
-                return ()
-            await self._send(connection, parcel)
-        if not connection.is_open and conversation.answers == answers:
-            if self._is_kept:
-                return None
-            ways.latencies.failed(connection.candidate, ways.clock())
-        reports = "DSN" in conversation.extensions
-        return outcomes_of(parcel, event.result, reached.via, datetime.now(UTC), reports=reports)
+    def _may_take_next(self, connection: Connection) -> bool:
+        """Whether there is a parcel, and it may go over this connection.
 
-    async def _unfit(self, order: Order, needs: Needs, parcel: Parcel, exchanger: str) -> Reply | None:
-        """Why the mail must not go to this exchanger, which lacks what it may need."""
-        try:
-            return await unfit(order, needs, self._means.mail, parcel, exchanger)
-        except (SpoolError, OSError) as error:
-            # What could not be looked at does not go: reading it may succeed the next time, and then it would.
-            self._means.ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
-            return reply(451, "4.3.0", f"spool: {error}")
+        What goes in the clear since a handshake failed is only what has waited for a better one.
+        """
+        first = self._waiting.first
+        if first is None or not connection.is_fallback:
+            return first is not None
+        return has_waited(first.job.envelope.arrived, datetime.now(UTC))
 
-    async def _promised(self, reached: Reached, parcel: Parcel) -> bool:
-        """Write down that the parcel may arrive; when that fails, it does not go, and was not tried."""
-        assert self._means.promise is not None
-        try:
-            await self._means.promise(parcel, reached.via)
-        except (SpoolError, OSError) as error:
-            self._means.ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
-            reached.connection.abort()
-            return False
-        return True
+    async def _may_follow(self, connection: Connection) -> bool:
+        """Wait for the slot of the rest of a parcel, which is a message more; whether it may go now."""
+        slot = self._lease.take_slot()
+        if not slot:
+            return slot is not None
+        await self._waiting.sleep(slot)
+        if not self._waiting.is_closed and await connection.is_ready():
+            return True
+        self._lease.give_slot_back()
+        return False
 
-    async def _send(self, connection: Connection, parcel: Parcel) -> None:
-        mail = self._means.mail
-        mail_data = mail.cached(parcel)
-        if mail_data is not None:
-            connection.send_small_content(mail_data)
-            return
-        try:
-            async with contextlib.aclosing(mail.stream(parcel)) as chunks:
-                await connection.send_content(chunks)
-        except (SpoolError, OSError) as error:
-            # Without its end the exchanger takes none of it.
-            self._means.ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
-            connection.give_up(reply(451, "4.3.0", f"spool: {error}"))
+    async def _serve(self, reached: Reached, parcel: Parcel, most: int) -> int:
+        """Carry one parcel, in as many transactions as the exchanger wants; how many, 0 when it is gone."""
+        rest: Parcel | None = parcel
+        transactions = 0
+        while rest is not None:
+            if transactions == most or (transactions and not await self._may_follow(reached.connection)):
+                self._waiting.put_back(rest)
+                break
+            transactions += 1
+            self._parcel = parcel = rest
+            # What is said from here on is about this parcel, and nothing before it about another.
+            reached.connection.transcript.begin()
+            self._hop.carries()
+            try:
+                carried = await carry(self._means, reached, parcel, is_kept=self._is_kept)
+            except Exception as error:
+                self._means.bug(f"delivery of {parcel.job.id}", error)
+                reached.connection.abort()
+                carried = Carried(refusal(parcel, INTERNAL, reached.via, datetime.now(UTC)))
+            self._parcel = None
+            reached.connection.has_sent_the_dot = False
+            if carried.outcomes is None:
+                self._waiting.put_back(parcel)
+                self._lease.give_slot_back()
+                return 0
+            self._is_kept = True
+            rest = carried.rest
+            if rest is not None:
+                self._means.divide(parcel)
+            self._means.report(parcel, with_transcript(carried.outcomes, reached.dialogues), reached.via)
+            if carried.is_lost:
+                self._employer.lost()
+            elif any(outcome.kind.is_delivery for outcome in carried.outcomes):
+                self._employer.carried()
+        return transactions

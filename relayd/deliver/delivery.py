@@ -24,14 +24,17 @@ from relayd.base.channel import (
 )
 from relayd.deliver import retry
 from relayd.deliver.accounts import Accounts, Office
-from relayd.deliver.courier import Means
 from relayd.deliver.destinations import Destinations
 from relayd.deliver.digest import Digests
 from relayd.deliver.dispatch import Dispatch
+from relayd.deliver.keeping import Keeping
 from relayd.deliver.mail import Mail
+from relayd.deliver.means import Means
 from relayd.deliver.notices import Notices
 from relayd.deliver.operator import Operator
 from relayd.deliver.post import Post
+from relayd.deliver.quotas import Quotas
+from relayd.deliver.remembering import Remembering
 from relayd.deliver.telling import Telling
 from relayd.deliver.thread import SpoolThread
 from relayd.deliver.ways import ways_of
@@ -69,12 +72,16 @@ class DeliveryProcess:
                 settled=self._settled,
             ),
         )
+        ways = ways_of(post.config, post.endpoints, post.limits, post.slot, post.log.write, dice)
+        self._remembering = Remembering(Keeping(layout, post.disk, ways.clock, time.time), ways, self._thread)
         self._destinations = Destinations(
             Means(
-                ways=ways_of(post.config, post.endpoints, post.limits, post.slot, post.log.write, dice),
+                ways=ways,
+                quotas=Quotas(post.config.delivery.limits),
                 mail=Mail(self._queue),
                 report=self._accounts.report,
                 postpone=self._accounts.postpone,
+                divide=self._accounts.divide,
                 promise=self._accounts.promise if post.config.delivery.in_doubt == "hold" else None,
                 bug=self._bug,
             )
@@ -118,6 +125,7 @@ class DeliveryProcess:
                 set_aside=found.set_aside,
             )
         )
+        await self._remembering.recall()
         self._loop.add_reader(self._post.hints.fileno(), self._hear_worker)
         self._post.channel.send(Ready())
         await self._work_until_told()
@@ -152,6 +160,7 @@ class DeliveryProcess:
         if now - self._looked_after >= look_after:
             self._destinations.look_after(now - self._looked_after, is_full=self._was_full)
             self._looked_after = now
+            self._remembering.tend()
             self._post.slot.set("connections_open", self._destinations.connections)
         limit = min(self._limits.at_once, room)
         self._wake.clear()
@@ -260,6 +269,7 @@ class DeliveryProcess:
             except Exception as error:
                 self._trouble("end", error)
             if not self._accounts.is_at_work:
+                await self._remembering.keep()
                 with contextlib.suppress(Exception):
                     await self._thread.ask(self._queue.close)
                 # The thread has nothing to do: this does not wait.

@@ -5,24 +5,45 @@ Refuses to know the queue and single connections.
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from relayd.deliver.courier import Means
 from relayd.deliver.destination import Destination
+from relayd.deliver.lanes import error_of, way_of
+from relayd.deliver.means import Means
+from relayd.deliver.parcel import Parcel, Via, refusal
 from relayd.deliver.routes import route_of
+from relayd.smtp.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Refusing:
+    """What a route that refuses its mail has in a destination's place: for mail that was taken before it did."""
+
+    answer: Reply
+    means: Means
+
+    def add(self, parcel: Parcel) -> None:
+        """Its recipients get the route's reply."""
+        self.means.report(parcel, refusal(parcel, self.answer, Via(), datetime.now(UTC)), Via())
 
 
 class Destinations:
-    """By name, as `routes.destination_of` gives it."""
+    """By name, as `Lanes` has it."""
 
     def __init__(self, means: Means) -> None:
         self._means = means
         self._limits = means.ways.limits
         self._all: dict[str, Destination] = {}
 
-    def __getitem__(self, name: str) -> Destination:
+    def __getitem__(self, name: str) -> Destination | Refusing:
         destination = self._all.get(name)
         if destination is None:
-            destination = self._all[name] = Destination(name, route_of(name), self._means)
+            route = route_of(self._means.ways.routes, way_of(name))
+            answer = None if route is None else error_of(route)
+            if answer is not None:
+                return Refusing(answer, self._means)
+            destination = self._all[name] = Destination(name, route, self._means)
         return destination
 
     @property
@@ -32,11 +53,14 @@ class Destinations:
 
     def look_after(self, seconds: float, *, is_full: bool) -> None:
         """To be called every so many seconds, with whether the queue is full: see `Destination.relieve`."""
+        # However many they are, those that carry nothing leave half of the queue to the others.
+        share = self._limits.in_flight // (2 * max(1, len(self._all)))
+        least = max(1, min(self._limits.backlog_least, share))
         for name, destination in list(self._all.items()):
             if destination.is_idle:
                 del self._all[name]
             else:
-                destination.relieve(seconds, is_full=is_full)
+                destination.relieve(seconds, least, is_full=is_full)
 
     async def stop(self, seconds: float) -> None:
         """Close what is before its final dot; what is past it has so many seconds, and then is in doubt."""

@@ -6,7 +6,7 @@ to is skipped. When nothing is left, the answer is a `Reply` that says why.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Literal
 
 from relayd.smtp.reply import Reply, reply
@@ -107,13 +107,12 @@ def select(
     reachable = [each for each in candidates if _is_one_host(each.address)]
     if not reachable:
         return reply(550, "5.4.4", "no exchanger has an address that a host can have")
-    public = [each for each in reachable if allow_private or each.address.is_global]
+    public = [each for each in reachable if allow_private or _is_public(each)]
     if not public:
-        return reply(
-            550,
-            "5.4.4",
-            "all exchangers have private or loopback addresses; delivery.private_exchangers = true allows them",
+        what = (
+            "addresses instead of names" if all(map(_has_no_name, reachable)) else "private or loopback addresses"
         )
+        return reply(550, "5.4.4", f"all exchangers have {what}; delivery.private_exchangers = true allows them")
     usable = of_family(public, family)
     if isinstance(usable, Reply):
         return usable
@@ -137,5 +136,36 @@ def _is_one_host(address: IP) -> bool:
     return not (address.is_unspecified or address.is_multicast or address == _BROADCAST)
 
 
+def _is_public(candidate: Candidate) -> bool:
+    """Whether anybody's DNS may send us there: to a host with a name on the open network."""
+    address = candidate.address
+    if _has_no_name(candidate):
+        return False
+    if isinstance(address, IPv4Address):
+        return address.is_global
+    carried = address.sixtofour or _translated(address)
+    if carried is not None:
+        return carried.is_global
+    return address.is_global and not address.is_site_local and address not in _LOCAL_TRANSLATION
+
+
+def _has_no_name(candidate: Candidate) -> bool:
+    """An MX record must have a name (RFC 5321 section 5.1). A recipient's literal has brackets, and is none."""
+    try:
+        ip_address(candidate.exchanger)
+    except ValueError:
+        return False
+    return True
+
+
+def _translated(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that a translator on the way would make of it."""
+    inside = any(address in each for each in _TRANSLATION)
+    return IPv4Address(int(address) & 0xFFFF_FFFF) if inside else None
+
+
+# RFC 6052 section 2.1, RFC 4291 section 2.5.5.1 and RFC 2765 section 2.1; RFC 8215.
+_TRANSLATION = tuple(map(IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+_LOCAL_TRANSLATION = IPv6Network("64:ff9b:1::/48")
 _BROADCAST = IPv4Address("255.255.255.255")
 _LOOP = reply(554, "5.4.6", "mail for this domain loops back to this host: it is its own best exchanger")

@@ -1,33 +1,33 @@
 """A hop: how mail for one destination comes to an exchanger that is ready for it.
 
-Look-ups, the choice, and one connection after another until an exchanger has answered EHLO: what fails before
-MAIL falls over to the next exchanger. Refuses to know messages. A failure is `Unreached`, with the reply that the
-mail which waits is given.
+Look-ups, the choice, and one exchanger after another until one has answered EHLO: what fails before MAIL falls
+over to the next. Refuses to know messages. A failure is `Unreached`, with the reply that the mail which waits is
+given.
 """
 
-import asyncio
-import itertools
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from relayd.base import events
 from relayd.base.sections import Route
-from relayd.deliver.connection import Connection, connect
-from relayd.deliver.exchangers import (
-    Candidate,
-    Exchanger,
-    better_than_ours,
-    of_family,
-    select,
-)
+from relayd.deliver.attempt import Attempt, Refusal, dialogue_of
+from relayd.deliver.connection import Connection
+from relayd.deliver.exchangers import Candidate
+from relayd.deliver.finding import deferred, find
 from relayd.deliver.parcel import Via
 from relayd.deliver.ranking import Ranked, rank, why_keep
+from relayd.deliver.security import approach
 from relayd.deliver.ways import Ways
-from relayd.smtp.client import Over
 from relayd.smtp.reply import Reply, reply
-from relayd.smtp.transcript import Transcript
 from relayd.spool.dialogue import Dialogue
+
+# So many messages go to an exchanger that is one of several before its greeting is heard again.
+_MESSAGES_A_GREETING = 30
+# A reason for keeping a connection is looked at again after so many seconds, since what is known ages; sooner
+# while a greeting is waited for, which says something by not coming.
+_REASON_HOLDS = 1.0
+_REASON_HOLDS_ASKED = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,15 @@ class Unreached:
 
 
 @dataclass(frozen=True, slots=True)
+class _Holds:
+    """How long a reason is good: while nothing is learned, until an instant, for so many transactions."""
+
+    version: int
+    until: float
+    transactions: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reached:
     """A connection that is ready for MAIL, what it was chosen from, and why.
 
@@ -54,157 +63,156 @@ class Reached:
     candidates: tuple[Candidate, ...]
     via: Via
     failed: tuple[Dialogue, ...] = ()
+    holds: _Holds | None = None
 
     def dialogues(self) -> tuple[Dialogue, ...]:
         """What was said in this attempt so far."""
-        return (*self.failed, _dialogue(self.connection.candidate, self.connection.transcript))
+        return (*self.failed, dialogue_of(self.connection.candidate, self.connection.transcript))
 
 
 class Hop:
-    """One destination's way; `route` takes the place of its MX records."""
+    """One destination's way; `route` says what is special about it, and may take the place of its MX records."""
 
     def __init__(self, destination: str, route: Route | None, ways: Ways) -> None:
         self._destination = destination
         self._route = route
         self._ways = ways
+        self._rule = route.rank if route is not None and route.rank is not None else ways.settings.rank
+        self._share = ways.shares.of(destination)
         self._arrivals = 0
+        # At which transaction an exchanger's greeting was heard last.
+        self._heard: dict[str, int] = {}
 
-    async def reach(self, message_id: str) -> Reached | Unreached:
-        """Come to an exchanger; the log names the message that this is for."""
+    async def reach(
+        self,
+        message_id: str,
+        admit: Callable[[str], None] = lambda exchanger: None,
+        *,
+        arrived: datetime | None = None,
+    ) -> Reached | Unreached:
+        """Come to an exchanger; the log names the message that this is for, which `arrived` then (None: now).
+
+        `admit` is asked before each exchanger; what it raises ends the attempt.
+        """
         before = self._arrivals
-        reached = await self._reach(message_id)
+        reached = await self._reach(message_id, admit, arrived or datetime.now(UTC))
         if isinstance(reached, Reached):
             self._arrivals += 1
             return reached
         return replace(reached, is_contradicted=self._arrivals != before)
 
-    async def _reach(self, message_id: str) -> Reached | Unreached:
+    async def _reach(
+        self, message_id: str, admit: Callable[[str], None], arrived: datetime
+    ) -> Reached | Unreached:
         ways = self._ways
-        candidates = await self._candidates()
+        candidates = await find(self._destination, self._route, ways)
         if isinstance(candidates, Reply):
             return Unreached(candidates)
-        ranked = rank(candidates, ways.latencies, ways.settings.rank, ways.clock(), ways.dice)
-        refused = Unreached(reply(451, "4.4.1", "no exchanger"))
-        failed: list[Dialogue] = []
+        ranked = rank(
+            candidates,
+            ways.latencies,
+            self._rule,
+            ways.clock(),
+            ways.dice,
+            may_explore=self._share.may_explore,
+            unheard=self._unheard(),
+        )
+        is_outward = self._route is None or not self._route.hosts
+        attempt = Attempt(ways, self._destination, message_id, is_outward=is_outward)
+        approached = approach(ways, message_id, arrived, self._route, attempt.transcript_of)
+        if isinstance(approached, Reply):
+            return Unreached(approached)
         enough = ways.clock() + ways.limits.reach
-        for candidate in ranked.candidates:
+        groups = ranked.groups
+        for place, addresses in enumerate(groups):
             if ways.clock() >= enough:
                 break
-            transcript = Transcript(ways.clock)
-            connection = await self._greet(candidate, transcript)
-            if isinstance(connection, Connection):
-                via = _via(connection, ranked, [each.exchanger for each in failed])
-                return Reached(connection, ranked.candidates, via, tuple(failed))
-            ways.latencies.failed(candidate, ways.clock())
-            failed.append(_dialogue(candidate, transcript))
-            refused = Unreached(_deferred(connection), Via(candidate.exchanger, str(candidate)))
-            ways.write(
-                events.DeliveryAttempted(
-                    id=message_id,
-                    destination=self._destination,
-                    exchanger=candidate.exchanger,
-                    address=str(candidate),
-                    reply=str(connection),
-                )
+            admit(addresses[0].exchanger)
+            is_explored = ranked.is_exploring and place == 0
+            self._share.explored += is_explored
+            connection = await attempt.reach(
+                addresses,
+                approached,
+                has_others=place + 1 < len(groups),
+                is_explored=is_explored,
+                enough=enough,
             )
-        return replace(refused, dialogues=tuple(failed))
+            if connection is not None:
+                self._heard[connection.candidate.exchanger] = self._share.transactions
+                return _reached(connection, ranked, attempt.refusals)
+        return _unreached(attempt.refusals)
+
+    def _unheard(self) -> dict[str, int]:
+        transactions = self._share.transactions
+        return {exchanger: transactions - heard for exchanger, heard in self._heard.items()}
+
+    def carries(self) -> None:
+        """One more transaction begins on a connection that was reached here."""
+        self._share.transactions += 1
 
     def kept(self, reached: Reached) -> Reached | None:
-        """The same with today's reason for it, or None when a new connection would go elsewhere."""
-        ways = self._ways
-        why = why_keep(
-            reached.connection.candidate, reached.candidates, ways.latencies, ways.settings.rank, ways.clock()
+        """The same with today's reason for it, or None when a new connection would go elsewhere.
+
+        None too when its exchanger, one of several, is to be measured again: a new connection does that.
+        """
+        ways, share, holds = self._ways, self._share, reached.holds
+        now = ways.clock()
+        if (
+            holds is not None
+            and holds.version == ways.latencies.version
+            and now < holds.until
+            and share.transactions < holds.transactions
+        ):
+            return reached
+        candidate = reached.connection.candidate
+        kept = why_keep(
+            candidate,
+            reached.candidates,
+            ways.latencies,
+            self._rule,
+            now,
+            may_explore=share.may_explore,
+            unheard=self._unheard(),
         )
-        if why is None:
+        if kept is None:
             return None
+        enough = sys.maxsize
+        if kept.has_choice:
+            enough = self._heard.setdefault(candidate.exchanger, share.transactions) + _MESSAGES_A_GREETING
+            if share.transactions >= enough:
+                # The other connections wait for what this one's successor finds.
+                self._heard[candidate.exchanger] = share.transactions
+                return None
+        is_asked = ways.latencies.of(candidate).is_asked(now)
+        until = now + (_REASON_HOLDS_ASKED if is_asked else _REASON_HOLDS)
         # What was tried before it was another attempt's.
-        return replace(reached, via=replace(reached.via, chosen=f"kept connection: {why}"), failed=())
-
-    async def _greet(self, candidate: Candidate, transcript: Transcript) -> Connection | Reply:
-        """Connect, hear the greeting, say EHLO; a Reply when the exchanger does not come to MAIL."""
-        ways = self._ways
-        ways.counters.add("connections")
-        ways.latencies.asked(candidate, ways.clock())
-        sources = [each for each in ways.settings.source if each.version == candidate.address.version]
-        connection = await connect(
-            candidate, ways.ehlo_name, sources[0] if sources else None, limits=ways.limits, transcript=transcript
+        return replace(
+            reached,
+            via=replace(reached.via, chosen=f"kept connection: {kept.reason}"),
+            failed=(),
+            holds=_Holds(ways.latencies.version, until, enough),
         )
-        if isinstance(connection, Reply):
-            return connection
-        try:
-            event = await connection.event()
-        except BaseException:
-            connection.abort()
-            raise
-        if not connection.is_open:
-            # It may have said 250 to EHLO and hung up in the same breath; what ended it comes as a last event.
-            while not isinstance(event, Over):
-                event = await connection.event()
-            return event.reason
-        assert connection.greeting_s is not None
-        ways.latencies.greeted(candidate, connection.greeting_s, ways.clock())
-        return connection
-
-    async def _candidates(self) -> Sequence[Candidate] | Reply:
-        """All addresses that may be tried for this destination, or why none may."""
-        ways, settings = self._ways, self._ways.settings
-        if self._route is not None:
-            return await self._candidates_of_route(self._route)
-        if self._destination.startswith("["):
-            exchangers: Sequence[Exchanger] | Reply = [Exchanger(0, self._destination)]
-        else:
-            exchangers = await ways.resolver.exchangers(self._destination)
-        if not isinstance(exchangers, Reply):
-            exchangers = better_than_ours(exchangers, ways.ourselves, settings.port)
-        if isinstance(exchangers, Reply):
-            return exchangers
-        found = await self._look_up(exchangers, settings.port)
-        if isinstance(found, Reply):
-            return found
-        return select(found, ways.ourselves, family=settings.ip, allow_private=settings.private_exchangers)
-
-    async def _candidates_of_route(self, route: Route) -> Sequence[Candidate] | Reply:
-        """A route may name private addresses. That it leads back here is the operator's slip: the mail waits."""
-        found = await self._look_up([Exchanger(0, route.host)], route.port)
-        if isinstance(found, Reply):
-            return _deferred(found, "the route's host is not known")
-        if any(self._ways.ourselves.listen_at(each) for each in found):
-            return reply(451, "4.4.6", f"the route to {route.host}:{route.port} leads back to this host")
-        allowed = of_family(found, self._ways.settings.ip)
-        return _deferred(allowed, "the route cannot be taken") if isinstance(allowed, Reply) else allowed
-
-    async def _look_up(self, exchangers: Iterable[Exchanger], port: int) -> list[Candidate] | Reply:
-        """The addresses of all exchangers; those that have none are left out while another has one."""
-        exchangers = list(exchangers)
-        answers = await asyncio.gather(*(self._ways.resolver.addresses(each.name) for each in exchangers))
-        found = [
-            Candidate(exchanger.preference, exchanger.name, address, port)
-            for exchanger, answer in zip(exchangers, answers, strict=True)
-            if not isinstance(answer, Reply)
-            for address in answer
-        ]
-        if found:
-            return found
-        refusals = [answer for answer in answers if isinstance(answer, Reply)]
-        transient = [answer for answer in refusals if answer.is_transient]
-        if transient:
-            return transient[0]
-        # The domain is there: what is missing is the way to it (RFC 3463 section 3.5).
-        return reply(550, "5.4.4", *itertools.chain.from_iterable(each.lines for each in refusals[:3]))
 
 
-def _via(connection: Connection, ranked: Ranked, failures: Sequence[str]) -> Via:
-    """The connection's exchanger and why it was chosen, at least when it was opened."""
+def _reached(connection: Connection, ranked: Ranked, refusals: Sequence[Refusal]) -> Reached:
+    """With the exchanger and why it was chosen, at least when the connection was opened."""
     candidate = connection.candidate
-    silent = f"{', '.join(dict.fromkeys(failures))} did not answer; " if failures else ""
-    return Via(candidate.exchanger, str(candidate), connection.greeting_s, silent + ranked.reason)
+    silent = dict.fromkeys(
+        str(each.candidate) if each.candidate.exchanger == candidate.exchanger else each.candidate.exchanger
+        for each in refusals
+    )
+    failures = f"{', '.join(silent)} did not answer; " if silent else ""
+    via = Via(candidate.exchanger, str(candidate), connection.greeting_s, failures + ranked.reason, connection.tls)
+    return Reached(connection, ranked.candidates, via, tuple(each.dialogue for each in refusals))
 
 
-def _dialogue(candidate: Candidate, transcript: Transcript) -> Dialogue:
-    at = datetime.now(UTC) - timedelta(seconds=transcript.seconds)
-    return Dialogue(at=at, exchanger=candidate.exchanger, address=str(candidate), lines=transcript.lines())
-
-
-def _deferred(answer: Reply, why: str = "refused before MAIL") -> Reply:
-    """An exchanger that refuses the connection says nothing of a recipient: its 5yz is tried again later."""
-    return reply(450, "4.4.0", f"{why}: {answer}") if answer.is_permanent else answer
+def _unreached(refusals: Sequence[Refusal]) -> Unreached:
+    """An exchanger that refuses the connection says nothing of a recipient."""
+    if not refusals:
+        return Unreached(reply(451, "4.4.1", "no exchanger"))
+    last = refusals[-1]
+    return Unreached(
+        deferred(last.answer),
+        Via(last.candidate.exchanger, str(last.candidate)),
+        dialogues=tuple(each.dialogue for each in refusals),
+    )

@@ -11,15 +11,20 @@ class Limits:
     """The defaults are for the real world.
 
     A connection: RFC 5321 names no timeout for connect(), and the kernel's own of two minutes would hold up the
-    next exchanger too long. `replies` are those of section 4.5.3.2, by what is waited for. A kept connection is
-    given back after `transactions`, or when it had nothing to do for `idle`.
+    next exchanger too long. `replies` are those of section 4.5.3.2, by what is waited for. An exchanger that takes
+    nearly all of each has `opening` from the connection to MAIL, and `transaction` from there to the final dot,
+    since it holds a place that other mail needs. A kept connection is given back after `transactions`, when it is
+    older than `age`, or when it had nothing to do for `idle`; while others wait for its place, as soon as it has
+    nothing to do, or after a `turn` of messages. A message whose slot by a configured rate is further away than
+    `idle` waits without a connection.
 
-    A destination: after `reach` no further exchanger is tried in the same attempt; no further connection is
-    opened for `growth` after one was refused beside others that work. While the queue is full, a destination keeps
-    what it would carry in `backlog` seconds, `backlog_least` parcels in any case; the rest is looked at again
-    after `untried`, so that its wait does not become everybody's. It is looked after every `relief` then, and has
-    `patience` to show what it carries. What waits for a destination that rests comes
-    within `spread` of the end of that.
+    A destination: after `reach` no further address is tried in the same attempt; no further connection is
+    opened for `growth` after one was refused beside others that work. While the queue is full, a destination
+    keeps what it would carry in `backlog` seconds, and in any case `backlog_least` parcels or, if that is less,
+    its even share of half the queue; the rest is looked at again after `untried`, so that its wait does not become
+    everybody's. It is looked after every `relief` then, and has `patience` to show what it carries. What waits for
+    a destination that rests comes within `spread` of the end of that. Where a rate is configured, what is beyond
+    the next `backlog` seconds comes again when its slot is near.
 
     An originator gets `notices` notifications an hour, and the rest of the hour's as a summary; what is to go into
     it is collected for `collect`.
@@ -31,8 +36,12 @@ class Limits:
 
     connect: float = 30.0
     replies: Mapping[Phase, float] = field(default_factory=lambda: TIMEOUTS)
+    opening: float = 900.0
+    transaction: float = 7200.0
     idle: float = 2.0
     transactions: int = 100
+    age: float = 300.0
+    turn: int = 10
 
     reach: float = 600.0
     growth: float = 30.0

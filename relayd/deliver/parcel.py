@@ -5,7 +5,7 @@ result to outcomes is here too, so that it can be read and tested alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -55,12 +55,16 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """Which exchanger an outcome is of, and why that one; empty when there was none."""
+    """Which exchanger an outcome is of, and why that one; empty when there was none.
+
+    `tls` has the version and the cipher, where it was spoken to in TLS.
+    """
 
     exchanger: str = ""
     address: str = ""
     greeting_s: float | None = None
     chosen: str = ""
+    tls: str = ""
 
 
 def parcels(job: Job, destination_of: Callable[[str], str]) -> list[Parcel]:
@@ -79,16 +83,27 @@ def parcels(job: Job, destination_of: Callable[[str], str]) -> list[Parcel]:
     ]
 
 
+def rest_of(parcel: Parcel, result: Result) -> Parcel | None:
+    """The recipients that were too many for one transaction (RFC 5321 section 4.5.3.1.10), as a parcel."""
+    rest = tuple(parcel.recipients[place] for place in result.deferred_rest)
+    return replace(parcel, recipients=rest) if rest else None
+
+
 def outcomes_of(
-    parcel: Parcel, result: Result, via: Via, now: datetime, *, reports: bool = True
+    parcel: Parcel, result: Result, via: Via, now: datetime, *, reports: bool = True, is_divided: bool = False
 ) -> tuple[Outcome, ...]:
     """What a transaction came to: one outcome for all recipients that got the same.
+
+    `is_divided` is whether its rest (see `rest_of`) goes in another one, and has no outcome yet.
 
     `reports` is whether the exchanger has DSN. One that has not tells nobody that the mail came to its end: who
     asked to be told that is told by us that it went there (RFC 3461 section 5.2.2).
     """
     groups: dict[tuple[Kind, Reply], list[int]] = {}
+    rest = result.deferred_rest if is_divided else ()
     for place, answer in enumerate(result.replies):
+        if place in rest:
+            continue
         index = parcel.recipients[place]
         kind = Kind.IN_DOUBT if place in result.in_doubt else kind_of(answer)
         if not reports and kind is Kind.DELIVERED and is_wanted(parcel.job.envelope, index, Kind.RELAYED):

@@ -4,12 +4,12 @@ One query in flight a name, answers kept for their TTL. Refuses to choose. A fai
 did not answer, 5.1.2 when the name does not exist, 5.1.10 for a null MX, 5.4.4 when there is no address.
 """
 
-import asyncio
 import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 
 import dns.asyncresolver
@@ -17,11 +17,14 @@ import dns.exception
 import dns.message
 import dns.name
 import dns.nameserver
+import dns.rdatatype
 import dns.rdtypes.ANY.MX
 import dns.resolver
 
 from relayd.deliver.answers import Answers
 from relayd.deliver.exchangers import IP, Exchanger, nearest, plain
+from relayd.deliver.patience import gather_patiently
+from relayd.deliver.turns import Turns
 from relayd.smtp.address import NotAnAddress, parse_literal
 from relayd.smtp.reply import Reply, reply
 
@@ -35,6 +38,8 @@ _TIMEOUTS_A_LOOKUP = 3
 _LONGEST_POSITIVE = 86_400.0
 _LONGEST_NEGATIVE = 3600.0
 _FAILURE_HOLDS = 5.0
+# Who has an address does not wait longer, in seconds, for a name server that is silent about others.
+PATIENCE = 0.5
 _SYSTEM = "/etc/resolv.conf"
 
 _Found = dns.resolver.Answer | None | Reply
@@ -51,8 +56,8 @@ class _Said:
 class Resolver:
     """The name servers as the delivery process asks them; without any, the system's, read again when they change.
 
-    `asked` is called for each query, of which `at_once` may be under way. `timeout` is in seconds for each try at
-    one server.
+    `asked` is called for each query, of which `at_once` may be under way; one that has taken so many seconds as a
+    `turn` has does not keep others waiting. `timeout` is in seconds for each try at one server.
     """
 
     def __init__(
@@ -62,12 +67,13 @@ class Resolver:
         asked: Callable[[], None] = lambda: None,
         *,
         at_once: int = 1000,
+        turn: float = 1.0,
         system: str = _SYSTEM,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout = timeout
         self._asked = asked
-        self._places = asyncio.Semaphore(at_once)
+        self._turns = Turns(at_once, turn)
         self._system = None if nameservers else system
         self._read_as: tuple[int, int] | None = None
         self._dns: dns.asyncresolver.Resolver | None = None
@@ -91,17 +97,30 @@ class Resolver:
                 return reply(550, "5.1.2", str(error))
         if (address := _address(name)) is not None:
             return [address]
-        quad_a, a = await asyncio.gather(
-            self._addresses.get((name, "AAAA"), lambda: self._look_up_addresses(name, "AAAA")),
-            self._addresses.get((name, "A"), lambda: self._look_up_addresses(name, "A")),
+        # The look-up of the other kind goes on for those who come later.
+        quad_a, a = await gather_patiently(
+            (
+                self._addresses.get((name, kind), partial(self._look_up_addresses, name, kind))
+                for kind in ("AAAA", "A")
+            ),
+            lambda answers: any(each and not isinstance(each, Reply) for each in answers),
+            PATIENCE,
         )
-        found = [each for answer in (quad_a, a) if not isinstance(answer, Reply) for each in answer]
+        found = [each for answer in (quad_a, a) if not isinstance(answer, Reply) for each in answer or ()]
         if found:
             return list(dict.fromkeys(found))
         refusals = [answer for answer in (a, quad_a) if isinstance(answer, Reply)]
         # One that may come later is still hope; "no such domain" says more than "no address".
         transient = [each for each in refusals if each.is_transient]
         return (transient or refusals or [reply(550, "5.4.4", f"{name} has no address")])[0]
+
+    def exchangers_hold(self, domain: str) -> float:
+        """Seconds for which what was answered of a domain's exchangers is good yet."""
+        return self._exchangers.holds(domain)
+
+    def addresses_hold(self, name: str, version: int) -> float:
+        """Seconds for which what was answered of a name's addresses of an IP version is good yet."""
+        return self._addresses.holds((name, "A" if version == 4 else "AAAA"))
 
     async def _look_up_exchangers(self, domain: str) -> tuple[tuple[Exchanger, ...] | Reply, float]:
         said = await self._ask(domain, "MX")
@@ -115,7 +134,7 @@ class Resolver:
             # RFC 7505 section 3: the root is no host; beside others it means nothing.
             if record.exchange != dns.name.root:
                 name = record.exchange.to_text(omit_final_dot=True).lower()
-                found.append(Exchanger(record.preference, name))
+                found.append(Exchanger(record.preference, _without_brackets(name)))
         if not found:
             return reply(556, "5.1.10", f"{domain} does not accept mail (null MX)"), said.holds
         return nearest(found), said.holds
@@ -128,11 +147,14 @@ class Resolver:
         return tuple(plain(ip_address(record.to_text())) for record in records), said.holds
 
     async def _ask(self, name: str, kind: str) -> _Said:
-        async with self._places:
-            self._asked()
-            return await self._query(name, kind)
+        said = await self._turns.take(partial(self._query, name, kind))
+        if said is None:
+            why = f"DNS did not answer for {name} ({kind}), and many wait for it"
+            return _Said(reply(451, "4.4.3", why), _FAILURE_HOLDS)
+        return said
 
     async def _query(self, name: str, kind: str) -> _Said:
+        self._asked()
         try:
             # Beyond ASCII it is no name in DNS; the library would make one of it by rules of its own.
             absolute = dns.name.from_text(name.encode("ascii"), dns.name.root)
@@ -148,18 +170,21 @@ class Resolver:
             )
         except dns.resolver.NXDOMAIN as error:
             response: dns.message.QueryMessage = error.kwargs["responses"][absolute]
-            holds = min(response.resolve_chaining().minimum_ttl, _LONGEST_NEGATIVE)
-            return _Said(reply(550, "5.1.2", f"{name}: no such domain"), holds)
+            return _Said(reply(550, "5.1.2", f"{name}: no such domain"), _negative_holds(response))
         except dns.exception.Timeout:
             return _Said(reply(451, "4.4.3", f"DNS did not answer for {name} ({kind})"), _FAILURE_HOLDS)
         except (dns.exception.DNSException, OSError) as error:
             return _Said(
                 reply(451, "4.4.3", f"DNS failure for {name} ({kind}): {_first_line(error)}"), _FAILURE_HOLDS
             )
-        holds = answer.chaining_result.minimum_ttl
-        if answer.rrset is None:
-            return _Said(None, min(holds, _LONGEST_NEGATIVE))
-        return _Said(answer, min(holds, _LONGEST_POSITIVE))
+        if answer.rrset is not None:
+            return _Said(answer, min(answer.chaining_result.minimum_ttl, _LONGEST_POSITIVE))
+        if answer.response.answer and not _has_soa(answer.response):
+            # Records that are none of the name's, or an alias alone: nobody said that there is nothing.
+            return _Said(
+                reply(451, "4.4.3", f"DNS answered beside the question for {name} ({kind})"), _FAILURE_HOLDS
+            )
+        return _Said(None, _negative_holds(answer.response))
 
     def _servers(self) -> dns.asyncresolver.Resolver | None:
         """Whom to ask; the system's servers come and go with its networks, so its file is looked at each time."""
@@ -174,6 +199,25 @@ class Resolver:
             except (dns.exception.DNSException, OSError, ValueError):
                 self._dns = self._read_as = None
         return self._dns
+
+
+def _negative_holds(response: dns.message.QueryMessage) -> float:
+    """As long as the zone's SOA says; an answer without one is not to be kept (RFC 2308 section 5)."""
+    if not _has_soa(response):
+        return _FAILURE_HOLDS
+    return min(response.resolve_chaining().minimum_ttl, _LONGEST_NEGATIVE)
+
+
+def _has_soa(response: dns.message.Message) -> bool:
+    return any(each.rdtype == dns.rdatatype.SOA for each in response.authority)
+
+
+def _without_brackets(name: str) -> str:
+    """An exchanger as it is to be judged: a literal where a name should be is an address, not a recipient's."""
+    try:
+        return str(parse_literal(name)) if name.startswith("[") else name
+    except NotAnAddress:
+        return name
 
 
 def _address(name: str) -> IP | None:

@@ -1,50 +1,36 @@
-"""Routes: which entry of [routes] a domain's mail takes, and the name of the destination that follows. Pure.
+"""Routes: the name of the destination that a domain's mail has, and back. Pure.
 
-Recipients whose mail goes the same way share a destination, whatever their domains are. Domains are compared as
-DNS has them: a domain beyond ASCII by its A-labels (RFC 5890 section 2.3.2.1).
+Recipients whose mail goes to the same hosts in the same way share a destination, whatever their domains are. An
+entry without hosts only says how the domain's own exchangers are used, so its destinations are the domains.
 """
 
-import idna
+from collections.abc import Mapping
 
+from relayd.base.routes import a_labels, route_key
 from relayd.base.sections import Route
 
 _PREFIX = "route "
 
 
-def route_key(routes: dict[str, Route], domain: str) -> str | None:
-    """Which entry of [routes] applies to a domain: itself, ".parent" from near to far, "*", or none."""
-    if domain in routes:
-        return domain
-    labels = domain.split(".")
-    for first in range(1, len(labels)):
-        parent = "." + ".".join(labels[first:])
-        if parent in routes:
-            return parent
-    return "*" if "*" in routes else None
+def destination_of(routes: Mapping[str, Route], domain: str) -> str:
+    """The destination's name: that of the first entry with the same route, or the domain (or literal)."""
+    return shared_names(routes).get(route_key(routes, domain) or "", a_labels(domain))
 
 
-def destination_of(routes: dict[str, Route], domain: str) -> str:
-    """The name of the destination: the route's next hop, or the domain (or literal) itself."""
-    domain = a_labels(domain)
-    key = route_key(routes, domain)
-    return domain if key is None else f"{_PREFIX}{routes[key].host}:{routes[key].port}"
+def shared_names(routes: Mapping[str, Route]) -> dict[str, str]:
+    """The destination of each entry whose mail does not go to the domains' own exchangers."""
+    first: dict[Route, str] = {}
+    return {key: _PREFIX + first.setdefault(route, key) for key, route in routes.items() if not is_by_mx(route)}
 
 
-def route_of(destination: str) -> Route | None:
-    """The route that a destination's name stands for; a domain has no space."""
-    if not destination.startswith(_PREFIX):
-        return None
-    host, _, port = destination.removeprefix(_PREFIX).rpartition(":")
-    return Route(host, int(port))
+def route_of(routes: Mapping[str, Route], destination: str) -> Route | None:
+    """The entry that says something of a destination, by its name; a domain has no space."""
+    key = route_key(routes, destination)
+    if destination.startswith(_PREFIX):
+        key = destination.removeprefix(_PREFIX)
+    return None if key is None else routes[key]
 
 
-def a_labels(domain: str) -> str:
-    """The domain as DNS has it; itself where one of its labels is none by IDNA 2008, which then nobody knows."""
-    if domain.isascii():
-        return domain
-    try:
-        return ".".join(
-            label if label.isascii() else idna.alabel(label).decode("ascii") for label in domain.split(".")
-        )
-    except UnicodeError:
-        return domain
+def is_by_mx(route: Route) -> bool:
+    """Whether the domain's own exchangers are asked for."""
+    return not route.hosts and route.error is None and not route.hold

@@ -8,7 +8,7 @@ import re
 from datetime import datetime
 from email.utils import format_datetime
 
-from relayd.deliver.routes import a_labels
+from relayd.base.routes import a_labels
 from relayd.smtp.order import seven_bit
 from relayd.smtp.reply import Reply
 from relayd.spool.envelope import Envelope, Recipient

@@ -53,6 +53,7 @@ class Telling:
                 address=outcome.address,
                 greeting_ms=None if outcome.greeting_s is None else outcome.greeting_s * 1000,
                 chosen=via.chosen,
+                tls=via.tls,
             )
         )
 

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 
 from relayd.base import events, names
 from relayd.base.counters import Slot
-from relayd.base.sections import Config, Delivery
+from relayd.base.sections import Config, Delivery, Route
 from relayd.deliver.backoff import Backoffs
 from relayd.deliver.exchangers import IP, Ourselves
+from relayd.deliver.handshakes import Handshakes
 from relayd.deliver.limits import Limits
 from relayd.deliver.measures import Latencies
+from relayd.deliver.outward import Outward
 from relayd.deliver.resolve import Resolver
+from relayd.deliver.shares import Shares
 from relayd.smtp.transcript import Clock
 
 
@@ -30,11 +33,15 @@ class Ways:
     """
 
     settings: Delivery
+    routes: dict[str, Route]
     limits: Limits
     ehlo_name: str | None
     ourselves: Ourselves
     resolver: Resolver
     latencies: Latencies
+    handshakes: Handshakes
+    shares: Shares
+    outward: Outward
     backoffs: Backoffs
     dice: random.Random
     clock: Clock
@@ -57,6 +64,7 @@ def ways_of(
     full_name = config.hostname if names.is_qualified(config.hostname) else None
     return Ways(
         settings=config.delivery,
+        routes=config.routes,
         limits=limits,
         ehlo_name=config.delivery.ehlo_name or full_name,
         ourselves=Ourselves(config.hostname.lower(), endpoints, frozenset(config.delivery.own_addresses)),
@@ -64,6 +72,9 @@ def ways_of(
             config.dns.nameservers, config.dns.timeout, asked=lambda: counters.add("lookups"), at_once=places
         ),
         latencies=Latencies(),
+        shares=Shares(),
+        outward=Outward(),
+        handshakes=Handshakes(),
         backoffs=Backoffs(config.delivery.retry, dice),
         dice=dice,
         clock=time.monotonic,

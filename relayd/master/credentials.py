@@ -1,7 +1,7 @@
-"""Credentials: the files of [tls] and [auth], looked at as the user that will read them.
+"""Credentials: the files of [tls], [auth] and [routes], looked at as the user that will read them.
 
 A trouble keeps the relay from starting; a warning does not. Each is one line that names table, key and file, and
-shows nothing of a key or a hash. Refuses to change anything.
+shows nothing of a key, a hash or a password. Refuses to change anything.
 """
 
 import os
@@ -14,14 +14,16 @@ from typing import NoReturn
 
 import msgspec
 
+from relayd.base.mistake import shown_key
 from relayd.base.sections import Auth, Config, Tls
 from relayd.base.tls import server_context
 from relayd.base.users import Users, UsersError
+from relayd.deliver.password import PasswordError, read_password
 
 _SOON_SECONDS = timedelta(days=14).total_seconds()
 _DAY_SECONDS = timedelta(days=1).total_seconds()
-# No chain comes near it; a file without end must not fill the memory.
-_LARGEST = 1 << 20
+# No chain and no list of users comes near it; a file without end must not fill the memory.
+_LARGEST = 16_000_000
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----\r?\n.+?-----END CERTIFICATE-----", re.DOTALL)
 _KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
 # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED.
@@ -53,6 +55,12 @@ def look(config: Config, user: str, now: float) -> Findings:
             warnings += _users(config.auth, user)
     except _Trouble as error:
         troubles.append(f"[auth] {error}")
+    for key, route in config.routes.items():
+        try:
+            if route.password_file is not None:
+                read_password(route.password_file)
+        except PasswordError as error:
+            troubles.append(f"[routes.{shown_key(key)}] password_file: {error} (as user {user})")
     return Findings(troubles, warnings)
 
 
@@ -140,7 +148,7 @@ def _read(key: str, path: Path, user: str, remedy: str = "") -> bytes:
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise _Trouble(f"{key}: {path} is not a regular file")
-            return os.read(fd, _LARGEST)
+            octets = os.read(fd, _LARGEST + 1)
         finally:
             os.close(fd)
     except FileNotFoundError:
@@ -149,6 +157,10 @@ def _read(key: str, path: Path, user: str, remedy: str = "") -> bytes:
         raise _Trouble(f"{key}: {path} is not readable for user {user}") from None
     except OSError as error:
         raise _Trouble(f"{key}: {path}: {error.strerror or error}") from None
+    # A part of it would be judged by where it is cut.
+    if len(octets) > _LARGEST:
+        raise _Trouble(f"{key}: {path} is larger than {_LARGEST // 1_000_000} MB")
+    return octets
 
 
 def _too_open(place: str, path: Path) -> list[str]:

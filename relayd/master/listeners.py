@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import psutil
@@ -43,9 +43,13 @@ def close(bound: Sequence[Bound]) -> None:
 
 def endpoints(bound: Sequence[Bound]) -> frozenset[tuple[IP, int]]:
     """The addresses and ports that lead to these sockets; a wildcard stands for all of this host's addresses."""
+    return reached_at(each.socket.getsockname()[:2] for each in bound)
+
+
+def reached_at(places: Iterable[tuple[str, int]]) -> frozenset[tuple[IP, int]]:
+    """The same for addresses and ports where sockets listen or would."""
     found: set[tuple[IP, int]] = set()
-    for each in bound:
-        host, port = each.socket.getsockname()[:2]
+    for host, port in places:
         address = ip_address(host.partition("%")[0])
         found.add((address, port))
         if address.is_unspecified:

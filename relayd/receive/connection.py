@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import cast
 
 from relayd.base.sections import IP, Listener
+from relayd.base.secured import Secured
+from relayd.base.tls import Codec
 from relayd.receive.early import spoke_early
 from relayd.receive.entrance import Introduced, admit
 from relayd.receive.facts import facts_of
 from relayd.receive.reception import Reception
-from relayd.receive.secured import Secured
 from relayd.receive.service import Service
 from relayd.receive.visit import Visit
 from relayd.smtp.event import StartTls
@@ -25,6 +26,9 @@ from relayd.smtp.wording import BYE
 
 # So long a client may take to read its last replies once we have closed.
 _LAST_REPLIES_SECONDS = 30.0
+# So many replies are sent before the session goes on: a client may ask for many megabytes of them in one segment,
+# and whether it reads any shows only when they are sent.
+_REPLIES_AT_ONCE = 100
 # So long a handshake may take, at most.
 _HANDSHAKE_SECONDS = 60.0
 
@@ -102,7 +106,7 @@ class Connection(asyncio.Protocol):
         """The client says no more; it may still wait for our replies."""
         self._has_ended = True
         self._reason = self._reason or "client closed"
-        return self._is_open and self._reception.is_busy
+        return self._is_open and (self._reception.is_busy or self._is_held_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
@@ -164,7 +168,7 @@ class Connection(asyncio.Protocol):
         ) or self._reception.dribbles(now, timeout):
             self._reason = "timeout"
             self._session.time_out()
-            self._flush()
+            self._go_on()
 
     def retire(self, *, at_once: bool) -> None:
         """The service ends: 421 now, or as soon as no transaction runs.
@@ -208,7 +212,7 @@ class Connection(asyncio.Protocol):
         assert context is not None
         self._is_shaking = True
         self._heard = self._service.loop.time()
-        secured = Secured(self._transport, self, context)
+        secured = Secured(self._transport, self, Codec(context))
         self._transport.set_protocol(secured)
         self._transport = secured
 
@@ -232,10 +236,10 @@ class Connection(asyncio.Protocol):
     # What the session says.
 
     def _go_on(self) -> None:
-        """Read on as far as verdicts can be given now, and send what there is to say."""
+        """Read on as far as verdicts can be given and replies are read now, and send what there is to say."""
         try:
             while not self._reception.is_busy:
-                event = self._session.next_event()
+                event = None if self._is_unread else self._session.next_event()
                 if self._must_leave():
                     # Nothing is lost with an event that has no verdict yet: a draft is no message before that.
                     self._leave()
@@ -246,6 +250,8 @@ class Connection(asyncio.Protocol):
                     self._start_tls()
                 else:
                     self._reception.judge(event)
+                    if self._session.replies >= _REPLIES_AT_ONCE:
+                        self._send()
             self._flush()
         except Exception as error:
             self._broken(error)
@@ -265,27 +271,35 @@ class Connection(asyncio.Protocol):
             self._reason = "shutdown"
             self._session.shut_down()
 
+    @property
+    def _is_held_up(self) -> bool:
+        """Whether there may be more to answer, once a password was looked at, or what was said before was read."""
+        return self._session.is_waiting or self._is_unread
+
+    def _send(self) -> None:
+        replies = self._session.output()
+        if replies:
+            self._transport.write(replies)
+        if replies or self._session.state is State.DATA:
+            self._heard = self._service.loop.time()
+
     def _flush(self) -> None:
-        """Send the replies of this turn in one write, then close or read on."""
+        """Send the replies of this turn, as a rule in one write, then close or read on."""
         if self._transport.is_closing():
             return
         state = self._session.state
         if self._is_shaking and state is not State.CLOSED:
             self._read(not self._is_unread)
             return
-        replies = self._session.output()
-        if replies:
-            self._transport.write(replies)
-        if replies or state is State.DATA:
-            self._heard = self._service.loop.time()
+        self._send()
         if state is State.CLOSED:
             self._reason = self._reason or _ending(self._session.last_word)
             self._transport.close()
         elif not self._reception.is_busy:
-            if self._has_ended:
+            if not self._has_ended:
+                self._read(not self._is_held_up)
+            elif not self._is_held_up:
                 self._transport.close()
-            else:
-                self._read(not (self._is_unread or self._session.is_waiting))
 
     def _read(self, wanted: bool) -> None:
         if wanted is self._is_reading or self._has_ended or self._transport.is_closing():

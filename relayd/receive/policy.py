@@ -5,11 +5,12 @@ Refuses to know sockets and sessions. Everyone may write to postmaster where one
 accident.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from relayd.base.sections import IP, Config
+from relayd.base.routes import route_key
+from relayd.base.sections import IP, Config, Route
 from relayd.smtp.address import Address, NotAnAddress, parse_literal, parse_mailbox
 from relayd.smtp.reply import Reply, reply
 
@@ -39,6 +40,7 @@ class Policy:
     postmaster: Address | None
     own_names: frozenset[str]
     own_addresses: frozenset[IP]
+    routes: Mapping[str, Route]
 
     @classmethod
     def of(cls, config: Config, bound: Iterable[IP]) -> "Policy":
@@ -57,6 +59,7 @@ class Policy:
             own_names=frozenset(name.lower() for name in names if name),
             # A wildcard is where the listener is bound, not an address that mail can be sent to.
             own_addresses=frozenset(each for each in addresses if not each.is_unspecified),
+            routes=config.routes,
         )
 
     def peer(self, host: str, port: int) -> Peer:
@@ -66,6 +69,8 @@ class Policy:
 
     def route(self, address: Address, reached: IP | None, *, may_relay: bool) -> Address | Reply:
         """Where mail to the address goes on to, or the reply that refuses it.
+
+        What a route refuses is refused here, so that the client hears it and nobody needs a notification.
 
         `reached` is the address of ours that the client connected to, where that is known: behind a wildcard
         listener it is the only one that shows. `may_relay` is for the peer's network and for a user alike.
@@ -77,6 +82,11 @@ class Policy:
                 return reply(550, "5.1.1", f"<{address}>: no postmaster is configured here")
         if not may_relay:
             return reply(554, "5.7.1", f"<{address}>: Relay access denied")
+        key = route_key(self.routes, address.domain)
+        refusal = None if key is None else self.routes[key].error
+        if refusal is not None:
+            enhanced, _, text = refusal.partition(" ")
+            return reply(550, enhanced, f"<{address}>: {text}")
         return address
 
     def _is_ours(self, address: Address, reached: IP | None) -> bool:

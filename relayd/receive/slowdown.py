@@ -12,6 +12,8 @@ from dataclasses import dataclass
 _LONGEST_SECONDS = 30.0
 _FORGOTTEN_SECONDS = 3600.0
 _MOST_CLIENTS = 4096
+# Of a name; a user's is no longer, and a client may say a much longer one.
+_LONGEST_NAME = 255
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class Slowdown:
 
     def failed(self, client: bytes, user: str, now: float) -> None:
         """An attempt of this client to be this user was refused."""
+        user = user[:_LONGEST_NAME]
         failures = self._clients.pop(client, None)
         if failures is None or now - failures.last >= _FORGOTTEN_SECONDS:
             failures = _Failures(0, user, now, now)

@@ -5,6 +5,7 @@ cannot do its work at all, and as a crash when the spool's folder can no longer 
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -118,6 +119,8 @@ class Worker:
         # It would write to standard error what is no event of ours.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         self.loop.set_exception_handler(self._unexpected)
+        # Clients that wait come in as soon as the first listener is served, and are counted.
+        self._tally.begin()
         # asyncio calls accept as often in a row as its backlog says, also when no descriptor is left, and then
         # comes back for each failure.
         backlog = 1 if isinstance(self.loop, asyncio.SelectorEventLoop) else _WAITING
@@ -126,7 +129,6 @@ class Worker:
             self._servers.append(await self.loop.create_server(made, sock=each.socket, backlog=backlog))
             each.socket.listen(_WAITING)
         self.loop.add_reader(self._channel.fileno(), self._hear_master)
-        self._tally.begin()
         self.door.most = most_sessions()
         self._sweep()
         self._channel.send(Ready())
@@ -262,7 +264,9 @@ class Worker:
     def _sweep(self) -> None:
         """One look at all deadlines, instead of a timer for each session."""
         self.loop.call_later(self._sweep_every, self._sweep)
-        self.door.look(self._memory())
+        # Without a descriptor left the system cannot be asked, and just then sessions have to end in time.
+        with contextlib.suppress(OSError):
+            self.door.look(self._memory())
         now = self.loop.time()
         for connection in list(self._connections):
             connection.sweep(now, self.config.session.timeout)

@@ -1,7 +1,8 @@
 """A conversation: the client's side of one SMTP dialogue as a state machine (RFC 5321 sections 3 and 4).
 
 Replies go in by `feed`, commands come out of `output`, and `next_event` says what happened: the server is
-ready, it wants the mail data, a transaction ended, the conversation is over. Commands are pipelined when the
+ready, it wants the mail data, a transaction ended, the conversation is over. While `phase` is TLS, whoever has the
+connection shakes hands, and says so by `secured`. Commands are pipelined when the
 server offers PIPELINING (RFC 2920). Each reply answers the first command sent that has none yet, and its first
 digit decides (section 4.3.2). A reply that answers nothing ends the conversation: once that is out of step, a 250
 may be about anything.
@@ -13,6 +14,9 @@ that does not keep to the protocol ends the conversation with a reply that says 
 from collections import deque
 from collections.abc import Callable
 
+from relayd.smtp.client_commands import Commands
+from relayd.smtp.client_opening import Opened, Opening, Refused, Say, ShakeHands, Step
+from relayd.smtp.client_opening import Terms as Terms
 from relayd.smtp.order import NotAnOrder as NotAnOrder
 from relayd.smtp.order import Order as Order
 from relayd.smtp.order import Wish as Wish
@@ -32,48 +36,72 @@ from relayd.smtp.transcript import Transcript
 class Conversation:
     """One connection's dialogue, from the greeting to QUIT, through any number of transactions.
 
-    `name` is what EHLO says; `transcript` is told all that is said.
+    `name` is what EHLO says; `transcript` is told all that is said, but for credentials. `terms` are what the
+    server has to come to before it is ready.
     """
 
-    def __init__(self, name: str, transcript: Transcript | None = None) -> None:
-        self._name = name
+    def __init__(self, name: str, transcript: Transcript | None = None, terms: Terms | None = None) -> None:
+        self._opening = Opening(name, terms or Terms())
         self._transcript = transcript or Transcript()
         self._parser = Parser()
-        self._output: list[bytes] = []
         self._events: deque[Event] = deque()
-        # What replies are due to, in order; the last `_unsent` of them are still in `_output`.
-        self._awaited: deque[Phase] = deque([Phase.GREETING])
-        self._unsent = 0
-        self._said_ehlo = False
+        self._commands = Commands()
         self._transaction: Transaction | None = None
         self._closed = False
-        self.greeting: Reply | None = None
-        self.extensions: dict[str, str] = {}
+        # It has spoken in TLS, which then works, whatever it says.
+        self._was_heard_in_tls = False
+        # The server offers TLS and did not come to it: it refused, broke the handshake, or went.
+        self.has_failed_tls = False
         # How many commands were answered so far; a 421 answers none, it ends the service.
         self.answers = 0
 
     # What the connection calls.
 
     @property
+    def greeting(self) -> Reply | None:
+        """The server's 220."""
+        return self._opening.greeting
+
+    @property
+    def extensions(self) -> dict[str, str]:
+        """The keywords of its last reply to EHLO, with their parameters; in TLS, those it said in TLS."""
+        return self._opening.extensions
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether all that is said now goes through TLS."""
+        return self._opening.is_secured
+
+    @property
+    def taken(self) -> tuple[int, ...]:
+        """The places of the forward-paths that the server took in the transaction under way."""
+        return () if self._transaction is None else self._transaction.taken
+
+    @property
     def phase(self) -> Phase:
         """What is waited for now."""
         if self._closed:
             return Phase.CLOSED
-        if self._awaited:
-            return self._awaited[0]
-        return Phase.CONTENT if self._transaction is not None else Phase.READY
+        return self._commands.due or (Phase.READY if self._transaction is None else Phase.CONTENT)
 
     def feed(self, data: bytes) -> None:
         """Add what the server sent."""
         if self._closed:
             return
+        if self.phase is Phase.TLS:
+            self.lose(_INJECTED)
+            return
+        self._was_heard_in_tls = self._was_heard_in_tls or (self.is_secured and bool(data))
         self._parser.feed(data)
         try:
             while not self._closed and (answer := self._parser.next()) is not None:
-                self._transcript.heard(answer)
-                self._hear(answer)
+                masked = self._opening.masked(answer)
+                self._transcript.heard(masked)
+                self._hear(masked)
         except NotAReply as error:
-            self.lose(reply(451, "4.5.0", f"protocol error: {error}"))
+            # What is none may be our credentials, in part.
+            words = error.how if self._opening.has_credentials else error
+            self.lose(reply(451, "4.5.0", f"protocol error: {words}"))
 
     def next_event(self) -> Event | None:
         """What happened next, or None."""
@@ -81,20 +109,28 @@ class Conversation:
 
     def output(self) -> bytes:
         """Take the commands written since the last call; they are on their way from then on."""
-        commands, self._output, self._unsent = b"".join(self._output), [], 0
+        commands, shown = self._commands.take()
         if commands:
-            self._transcript.said(commands)
+            self._transcript.said(shown)
         return commands
+
+    def secured(self, words: str) -> None:
+        """The handshake is done; the words say how, for the transcript. Only while TLS."""
+        assert self.phase is Phase.TLS
+        self._transcript.noted(words)
+        self._commands.answered()
+        self.answers += 1
+        self._take(self._opening.secure())
 
     def begin(self, order: Order) -> None:
         """Start a transaction; only while READY."""
         assert self.phase is Phase.READY
         self._transaction = Transaction(order)
-        self._command(Phase.MAIL, order.mail(self.extensions))
+        self._commands.say(Phase.MAIL, order.mail(self.extensions))
         if self._pipelines:
             for place in range(len(order.forward_paths)):
-                self._command(Phase.RCPT, order.rcpt(place, self.extensions))
-            self._command(Phase.DATA, "DATA")
+                self._commands.say(Phase.RCPT, order.rcpt(place, self.extensions))
+            self._commands.say(Phase.DATA, "DATA")
 
     def content_sent(self) -> None:
         """The mail data and its end are on their way: the final reply is what is left.
@@ -104,12 +140,14 @@ class Conversation:
         if not self._closed:
             assert self.phase is Phase.CONTENT
             self._transcript.said(b"[mail data and its end]\r\n")
-            self._awaited.append(Phase.FINAL)
+            self._commands.expect(Phase.FINAL)
 
     def quit(self) -> None:
-        """Say QUIT; only while READY."""
+        """Say QUIT when READY, or once the greeting or the reply to EHLO has come; else it cannot be said."""
         if self.phase is Phase.READY:
-            self._command(Phase.QUIT, "QUIT")
+            self._commands.say(Phase.QUIT, "QUIT")
+        elif self.phase in (Phase.GREETING, Phase.HELLO):
+            self._opening.is_leaving = True
 
     def lose(self, reason: Reply) -> None:
         """The connection is gone or given up, for `reason`, which is not positive."""
@@ -120,6 +158,9 @@ class Conversation:
 
     def _end(self, reason: Reply) -> None:
         in_doubt = self.phase is Phase.FINAL
+        # In TLS 1.3 a server may refuse us when we are done with the handshake: it goes and does not answer EHLO.
+        is_late = self.phase is Phase.HELLO and self.is_secured and not self._was_heard_in_tls
+        self.has_failed_tls = is_late or self.phase in (Phase.STARTTLS, Phase.TLS)
         self._close()
         if self._transaction is None:
             self._events.append(Over(reason))
@@ -137,14 +178,17 @@ class Conversation:
         if answer.code == 421 and phase is not Phase.FINAL:
             # Section 3.8: a server that goes may say so at any time. After the final dot it is an answer as any.
             self._end(answer)
-        elif len(self._awaited) == self._unsent:
+        elif self._commands.are_all_answered:
             self._hear_unasked(answer)
-        elif answer.is_positive and answer.code // 100 != (3 if phase is Phase.DATA else 2):
+        elif answer.is_positive and answer.code // 100 not in _SUCCESS.get(phase, (2,)):
             self.lose(reply(451, "4.5.0", f"protocol error: no {phase.value}: {answer}"))
         else:
-            self._awaited.popleft()
+            self._commands.answered()
             self.answers += 1
-            _HEARERS[phase](self, answer)
+            if phase in _HEARERS:
+                _HEARERS[phase](self, answer)
+            else:
+                self._hear_opening(phase, answer)
 
     def _hear_unasked(self, answer: Reply) -> None:
         """Nothing that was sent waits for a reply. A refusal of the mail data may come before its end."""
@@ -153,26 +197,27 @@ class Conversation:
         else:
             self.lose(reply(451, "4.5.0", f"protocol error: a reply to nothing: {answer}"))
 
-    def _hear_greeting(self, answer: Reply) -> None:
-        if answer.is_positive:
-            self.greeting = answer
-            self._said_ehlo = True
-            self._command(Phase.HELLO, f"EHLO {self._name}")
-        else:
-            self._say_quit_and_leave(answer)
+    def _hear_opening(self, phase: Phase, answer: Reply) -> None:
+        step = self._opening.hear(phase, answer)
+        self.has_failed_tls = phase is Phase.STARTTLS and isinstance(step, Refused)
+        self._take(step)
 
-    def _hear_hello(self, answer: Reply) -> None:
-        assert self.greeting is not None
-        if answer.is_positive:
-            if self._said_ehlo:
-                self.extensions = _extensions(answer)
-            self._events.append(Ready(self.greeting, frozenset(self.extensions)))
-        elif self._said_ehlo and answer.is_permanent:
-            # Section 3.2: a server that does not know EHLO is spoken to with HELO.
-            self._said_ehlo = False
-            self._command(Phase.HELLO, f"HELO {self._name}")
-        else:
-            self._say_quit_and_leave(answer)
+    def _take(self, step: Step) -> None:
+        match step:
+            case Say():
+                self._commands.say(step.phase, step.line, step.shown)
+            case ShakeHands():
+                self._commands.expect(Phase.TLS)
+                if not self._parser.is_between:
+                    # Whoever writes into the line in the clear would be heard as if it were the server in TLS.
+                    self.lose(_INJECTED)
+            case Opened():
+                assert self.greeting is not None
+                self._events.append(Ready(self.greeting, frozenset(self.extensions)))
+            case Refused():
+                # It is told QUIT (section 3.1) and not waited for.
+                self._close("QUIT")
+                self._events.append(Over(step.reason))
 
     def _hear_mail(self, answer: Reply) -> None:
         self._under_way.mail = answer
@@ -191,9 +236,9 @@ class Conversation:
     def _next_rcpt(self) -> None:
         place = self._under_way.next_place
         if place is not None:
-            self._command(Phase.RCPT, self._under_way.order.rcpt(place, self.extensions))
+            self._commands.say(Phase.RCPT, self._under_way.order.rcpt(place, self.extensions))
         elif self._under_way.has_recipient:
-            self._command(Phase.DATA, "DATA")
+            self._commands.say(Phase.DATA, "DATA")
         else:
             self._give_up()
 
@@ -205,7 +250,7 @@ class Conversation:
         elif not transaction.has_recipient:
             # RFC 2920 section 3.1: a server that says 354 although no recipient stands gets an empty message,
             # which nobody receives.
-            self._send(Phase.FINAL, b".\r\n")
+            self._commands.say(Phase.FINAL, ".")
         elif transaction.mail is not None and transaction.mail.is_positive:
             self._events.append(SendContent())
         else:
@@ -215,6 +260,8 @@ class Conversation:
     def _hear_final(self, answer: Reply) -> None:
         if answer.code == 421:
             self._close()
+        else:
+            self._under_way.is_answered = True
         self._finish(answer)
 
     def _hear_reset(self, answer: Reply) -> None:
@@ -226,7 +273,7 @@ class Conversation:
 
     def _give_up(self) -> None:
         """No mail data will go. RSET leaves nothing of MAIL and RCPT behind for the next transaction."""
-        self._command(Phase.RESET, "RSET")
+        self._commands.say(Phase.RESET, "RSET")
         self._finish(_ENDED)
 
     def _finish(self, last: Reply, *, in_doubt: bool = False) -> None:
@@ -242,31 +289,14 @@ class Conversation:
         assert self._transaction is not None
         return self._transaction
 
-    # Commands.
-
-    def _command(self, phase: Phase, line: str) -> None:
-        self._send(phase, line.encode() + b"\r\n")
-
-    def _send(self, phase: Phase, octets: bytes) -> None:
-        self._output.append(octets)
-        self._awaited.append(phase)
-        self._unsent += 1
-
-    def _close(self) -> None:
+    def _close(self, last: str = "") -> None:
         self._closed = True
-        self._awaited.clear()
-        self._output.clear()
-
-    def _say_quit_and_leave(self, reason: Reply) -> None:
-        """A server that refuses us at the start is told QUIT (section 3.1) and not waited for."""
-        self._close()
-        self._output.append(b"QUIT\r\n")
-        self._events.append(Over(reason))
+        self._commands.end(last)
 
 
+# Where the first digit of a reply that is no refusal is another than 2.
+_SUCCESS: dict[Phase, tuple[int, ...]] = {Phase.DATA: (3,), Phase.AUTH: (2, 3)}
 _HEARERS: dict[Phase, Callable[[Conversation, Reply], None]] = {
-    Phase.GREETING: Conversation._hear_greeting,
-    Phase.HELLO: Conversation._hear_hello,
     Phase.MAIL: Conversation._hear_mail,
     Phase.RCPT: Conversation._hear_rcpt,
     Phase.DATA: Conversation._hear_data,
@@ -275,13 +305,5 @@ _HEARERS: dict[Phase, Callable[[Conversation, Reply], None]] = {
     Phase.QUIT: Conversation._hear_quit,
 }
 
+_INJECTED = reply(451, "4.7.5", "protocol error: more in the clear behind the reply to STARTTLS")
 _ENDED = reply(451, "4.4.2", "the conversation has ended")
-
-
-def _extensions(answer: Reply) -> dict[str, str]:
-    """The keywords of an EHLO reply and their parameters (section 4.1.1.1); the first line is the greeting."""
-    found: dict[str, str] = {}
-    for line in answer.lines[1:]:
-        keyword, _, parameters = line.partition(" ")
-        found[keyword.upper()] = parameters
-    return found

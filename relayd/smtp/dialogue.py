@@ -39,6 +39,11 @@ class Dialogue:
         return b"".join(replies)
 
     @property
+    def replies(self) -> int:
+        """How many were written since the last call of `output`."""
+        return len(self._output)
+
+    @property
     def backlog(self) -> int:
         """Octets fed and not yet read, such as commands pipelined behind a final dot."""
         return len(self._input)

@@ -11,6 +11,9 @@ class Phase(Enum):
 
     GREETING = "greeting"
     HELLO = "reply to EHLO"
+    STARTTLS = "reply to STARTTLS"
+    TLS = "TLS handshake"
+    AUTH = "reply to AUTH"
     READY = "idle"
     MAIL = "reply to MAIL"
     RCPT = "reply to RCPT"
@@ -23,10 +26,14 @@ class Phase(Enum):
 
 
 # Section 4.5.3.2, in seconds. CONTENT is the data block's, FINAL the one after the final dot; the RFC names
-# none for EHLO, RSET and QUIT: they get MAIL's, but nobody owes a server ten minutes after the mail is gone.
+# none for EHLO, STARTTLS and AUTH, which get MAIL's. Nobody owes a server ten minutes after the mail is gone, nor
+# one that stalls a handshake, of which every step is the server's own work.
 TIMEOUTS: dict[Phase, float] = {
     Phase.GREETING: 300.0,
     Phase.HELLO: 300.0,
+    Phase.STARTTLS: 300.0,
+    Phase.TLS: 60.0,
+    Phase.AUTH: 300.0,
     Phase.READY: 300.0,
     Phase.MAIL: 300.0,
     Phase.RCPT: 300.0,

@@ -17,7 +17,11 @@ MAXIMUM_REPLY = 16_384
 
 
 class NotAReply(ValueError):
-    """What the server sent is no reply; the message says how."""
+    """What the server sent is no reply; the message says `how`, and quotes the line where there is one."""
+
+    def __init__(self, how: str, line: str | None = None) -> None:
+        super().__init__(how if line is None else f"{how}: {line}")
+        self.how = how
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,11 @@ class Parser:
         self._lines: list[str] = []
         self._octets = 0
 
+    @property
+    def is_between(self) -> bool:
+        """Whether nothing has come after the last whole reply."""
+        return not self._buffer and not self._lines
+
     def feed(self, data: bytes) -> None:
         """Add what the server sent."""
         self._buffer += data
@@ -117,7 +126,7 @@ class Parser:
         """Keep one line; True when it is the reply's last."""
         match = _LINE.fullmatch(line)
         if match is None:
-            raise NotAReply(f"not a reply: {printable(line[:80].decode('utf-8', 'replace'))}")
+            raise NotAReply("not a reply", printable(line[:80].decode("utf-8", "replace")))
         code = int(match[1])
         if self._lines and code != self._code:
             raise NotAReply(f"a reply that begins with {self._code} and goes on with {code}")

@@ -6,7 +6,7 @@ Refuses to know the conversation around it.
 from dataclasses import dataclass, field
 
 from relayd.smtp.order import Order
-from relayd.smtp.reply import Reply
+from relayd.smtp.reply import Reply, reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +15,13 @@ class Result:
 
     A reply to MAIL, DATA or the final dot that refuses stands for each forward-path it concerns. `in_doubt`
     are the indexes of those whose connection ended between the final dot and its reply (RFC 1047).
+    `deferred_rest` are those that were too many for one transaction, and may go in another one at once: their
+    replies are transient, whatever the server called it (RFC 5321 section 4.5.3.1.10).
     """
 
     replies: tuple[Reply, ...]
     in_doubt: frozenset[int] = frozenset()
+    deferred_rest: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -29,6 +32,8 @@ class Transaction:
     mail: Reply | None = None
     recipients: list[Reply] = field(default_factory=list)
     data: Reply | None = None
+    # Whether the mail data was sent to somebody and answered.
+    is_answered: bool = False
 
     @property
     def next_place(self) -> int | None:
@@ -41,14 +46,35 @@ class Transaction:
         """Whether the server took a forward-path; 251 is a promise to forward (RFC 5321 section 3.4)."""
         return any(answer.is_positive for answer in self.recipients)
 
+    @property
+    def taken(self) -> tuple[int, ...]:
+        """The places of the forward-paths that the server took: nobody else gets the mail data."""
+        return tuple(place for place, answer in enumerate(self.recipients) if answer.is_positive)
+
     def result(self, last: Reply, *, in_doubt: bool = False) -> Result:
         """What it came to. `last` is for the forward-paths that no reply has refused before."""
         replies: list[Reply] = []
         doubtful: set[int] = set()
+        rest: list[int] = []
+        was_taken = False
         for index in range(len(self.order.forward_paths)):
             own = self.recipients[index] if index < len(self.recipients) else None
+            if own is not None and was_taken and _says_too_many(own):
+                own = reply(452, "4.5.3", *own.lines)
+                rest.append(index)
+            was_taken = was_taken or (own is not None and own.is_positive)
             refusal = next((each for each in (self.mail, own, self.data) if each and not each.is_positive), None)
             replies.append(refusal or last)
             if in_doubt and refusal is None:
                 doubtful.add(index)
-        return Result(tuple(replies), frozenset(doubtful))
+        # A server that has no time for the first of them is not asked to take the rest.
+        goes_on = not in_doubt and self.is_answered and not last.is_transient
+        return Result(tuple(replies), frozenset(doubtful), tuple(rest) if goes_on else ())
+
+
+def _says_too_many(answer: Reply) -> bool:
+    """Whether a reply to RCPT, after one that took a forward-path, is about their number.
+
+    The bare codes are read so (section 4.5.3.1.10); a mailbox that is full has an enhanced code of its own.
+    """
+    return answer.code in (452, 552) and (answer.enhanced is None or answer.enhanced[1:] == ".5.3")

@@ -45,12 +45,16 @@ class Transcript:
         """The server said so."""
         self._said.append((self.seconds, answer))
 
+    def noted(self, words: str) -> None:
+        """Something happened that neither side said in words."""
+        self._said.append((self.seconds, words))
+
     def ended(self, why: Reply) -> None:
         """It ended for a reason that is not the server's."""
-        self._said.append((self.seconds, " ".join(why.lines)))
+        self.noted(" ".join(why.lines))
 
     def lines(self) -> tuple[str, ...]:
-        """Seconds since connect(), C or S for who said it or - for how it ended, and what; the middle cut out."""
+        """Seconds since connect(), C or S for who said it or - for what happened, and what; the middle cut out."""
         lines = [f"{seconds:.3f} {_short(line)}" for seconds, what in self._said for line in _lines(what)]
         left_out = len(lines) - MOST_LINES + 1
         if left_out > 1:

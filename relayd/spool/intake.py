@@ -64,14 +64,15 @@ class Draft:
         self._fd = -1
         self._has_file = False
         self._is_synced = False
-        self._chunks = [pack(envelope)]
-        self._unwritten = self.size = len(self._chunks[0])
+        # What is not written yet. Not a list: mail data may come in chunks of an octet each, and every one would
+        # cost fifty.
+        self._unwritten = bytearray(pack(envelope))
+        self.size = len(self._unwritten)
         memory.add(self.size)
 
     def write(self, octets: bytes) -> None:
         """Add mail data; no system call."""
-        self._chunks.append(octets)
-        self._unwritten += len(octets)
+        self._unwritten += octets
         self.size += len(octets)
         self._memory.add(len(octets))
 
@@ -83,14 +84,15 @@ class Draft:
     @property
     def must_spill(self) -> bool:
         """Whether more octets wait in memory than may, LARGE or, when it is short, a few."""
-        return self._unwritten > LARGE or (self._unwritten > _FEW and self._memory.is_short)
+        waiting = len(self._unwritten)
+        return waiting > LARGE or (waiting > _FEW and self._memory.is_short)
 
     def spill(self) -> None:
         """Write what waits in memory; raise SpoolError."""
         try:
             if self._fd < 0:
                 self._create()
-            self._disk.write(self._fd, b"".join(self._chunks))
+            self._disk.write(self._fd, bytes(self._unwritten))
         except OSError as error:
             raise from_os(error, f"write {self._path}") from error
         self._forget()
@@ -137,9 +139,8 @@ class Draft:
 
     def _forget(self) -> None:
         """What is in memory is written, or not wanted."""
-        self._chunks.clear()
-        self._memory.add(-self._unwritten)
-        self._unwritten = 0
+        self._memory.add(-len(self._unwritten))
+        self._unwritten.clear()
 
     def _create(self) -> None:
         self._fd = self._disk.create(self._path)

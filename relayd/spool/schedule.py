@@ -14,6 +14,9 @@ NOW = 0.0
 # Mail that comes goes before what was found in new/, and that before what waited, so that no large queue holds it
 # up. While it comes faster than it can be sent, the others go all the same: of each kind one of so many.
 _TURN = 4
+# Where so many wait that came just now, one of four is the latest of them: what one destination's mail fills, and
+# drains as fast as it can, does not hold up the next message for another for as long.
+_LONG_LINE = 1000
 # A look again at all that is scheduled is spread over so many portions.
 _PORTIONS = 10
 _SMALLEST_PORTION = 1000
@@ -77,7 +80,7 @@ class Schedule:
         elif self._found and (self._turn == 1 or not self._fresh):
             place = self._found.popleft()
         elif self._fresh:
-            place = self._fresh.popleft()
+            place = self._latest() if self._turn == 2 and len(self._fresh) > _LONG_LINE else self._fresh.popleft()
         else:
             return None
         del self._places[place.id]
@@ -107,6 +110,13 @@ class Schedule:
     def is_seen(self) -> bool:
         """Whether the portions have come to the end of a round."""
         return not self._unseen
+
+    def _latest(self) -> Place:
+        """The last in line that still has its place; the first one has, so there is one."""
+        place = self._fresh.pop()
+        while self._places.get(place.id) is not place:
+            place = self._fresh.pop()
+        return place
 
     def _drop_stale(self) -> None:
         """A place that was given up stays in line until it is the first there."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relayd.base.sections import Tls
-from relayd.base.tls import Codec, TlsError, server_context
+from relayd.base.tls import Codec, Server, TlsError, client_context, server_context
 from tests.receive.tls_peer import Peer, certified
 
 
@@ -60,6 +60,15 @@ def test_the_end_is_said_and_heard(context: ssl.SSLContext) -> None:
     codec.write(b"221 Bye\r\n")
     codec.close()
     assert peer.reads(codec.output()) == b"221 Bye\r\n"
+
+
+def test_what_comes_behind_the_end_is_not_kept(context: ssl.SSLContext) -> None:
+    """Nobody reads it any more, and a peer may send without end while a disk is slow."""
+    codec, peer = Codec(context), Peer()
+    shake_hands(codec, peer)
+    assert codec.feed(peer.says(b"QUIT\r\n") + peer.closes() + bytes(100_000)) == b"QUIT\r\n"
+    assert codec.feed(bytes(100_000)) == b""
+    assert codec._incoming.pending < 8192
 
 
 def test_closing_before_the_handshake_is_done_does_not_fail(context: ssl.SSLContext) -> None:
@@ -122,3 +131,93 @@ def test_a_certificate_that_cannot_be_used_is_an_error_of_one_line(tmp_path: Pat
         server_context(wrong)
     assert str(wrong.certificate) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_handshake_has_an_end() -> None:
+    """OpenSSL reads requests for another handshake for as long as they come."""
+    client = Codec(client_context(verify=False), Server("relay.example.org"))
+    client.feed(b"")
+    record = b"\x16\x03\x03\x00\x04" + bytes(4)
+    with pytest.raises(TlsError, match="a handshake longer than 262144 octets"):
+        client.feed(record * 100_000)
+
+
+def test_what_is_said_does_not_count_as_a_handshake(context: ssl.SSLContext) -> None:
+    """However much it is."""
+    codec, peer = Codec(context), Peer()
+    shake_hands(codec, peer)
+    for _ in range(4):
+        assert len(codec.feed(peer.says(bytes(200_000)))) == 200_000
+
+
+def test_records_that_say_nothing_have_an_end_too(tmp_path: Path) -> None:
+    """As a server's thousands of tickets."""
+    own = server_context(certified(tmp_path))
+    own.num_tickets = 3000
+    with pytest.raises(TlsError, match="records without content longer than 262144 octets"):
+        converse(Codec(client_context(verify=False), Server("relay.example.org")), Codec(own), size=1 << 20)
+
+
+# The client's side.
+
+
+def converse(client: Codec, server: Codec, *, size: int) -> None:
+    """A handshake between the two, in pieces of so many octets."""
+    assert client.feed(b"") == b""
+    while octets := client.output():
+        for first in range(0, len(octets), size):
+            server.feed(octets[first : first + size])
+        octets = server.output()
+        for first in range(0, len(octets), size):
+            client.feed(octets[first : first + size])
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_both_sides_are_ours(context: ssl.SSLContext, size: int) -> None:
+    """A client that does not look at the certificate, and a server: what one says the other hears."""
+    client, server = Codec(client_context(verify=False), Server("relay.example.org")), Codec(context)
+    converse(client, server, size=size)
+    assert client.is_established
+    assert server.is_established
+    assert (client.version, client.cipher) == (server.version, server.cipher)
+    client.write(b"EHLO relay.example.org\r\n")
+    assert server.feed(client.output()) == b"EHLO relay.example.org\r\n"
+    server.write(b"250 Ok\r\n")
+    assert client.feed(server.output()) == b"250 Ok\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "indicated"),
+    [("mx.example.net", "mx.example.net"), ("192.0.2.1", None), ("_mx.example.net", "_mx.example.net")],
+)
+def test_the_server_is_told_whom_we_mean(tmp_path: Path, name: str, indicated: str | None) -> None:
+    """Server name indication (RFC 6066 section 3), which has names only."""
+    seen: list[str | None] = []
+    own = server_context(certified(tmp_path))
+    own.sni_callback = lambda _object, name, _context: seen.append(name)
+    converse(Codec(client_context(verify=False), Server(name)), Codec(own), size=1 << 20)
+    assert seen == [indicated]
+
+
+def test_a_client_that_verifies_says_what_is_wrong(context: ssl.SSLContext) -> None:
+    """In one line, with an alert for the server."""
+    client, server = Codec(client_context(verify=True), Server("relay.example.org")), Codec(context)
+    with pytest.raises(TlsError, match=r"\Acertificate verify failed: [ -~]+\Z"):
+        converse(client, server, size=1 << 20)
+    with pytest.raises(TlsError, match="alert"):
+        server.feed(client.output())
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".example.net", "x" * 64 + ".example.net", "a..b", "mx\0.example.net", "a." * 150]
+)
+def test_what_is_no_name_is_an_error_of_one_line(name: str) -> None:
+    """An exchanger may be called anything."""
+    with pytest.raises(TlsError) as caught:
+        Codec(client_context(verify=False), Server(name))
+    assert str(caught.value).isprintable()
+
+
+def test_a_session_that_was_not_established_is_no_session() -> None:
+    """Nothing is kept of it."""
+    assert Codec(client_context(verify=False), Server("relay.example.org")).session is None

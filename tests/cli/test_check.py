@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import signal
 import tempfile
 from pathlib import Path
 
@@ -37,3 +38,14 @@ def test_a_look_that_dies_is_a_trouble() -> None:
         raise RuntimeError("what nobody expected")
 
     assert as_user(AS_NOBODY, look) == Findings(["cannot look as user nobody: RuntimeError: what nobody expected"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: becomes another user")
+def test_a_look_that_is_killed_is_a_trouble() -> None:
+    """By a machine without memory, say: it has said nothing."""
+
+    def look() -> Findings:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return Findings()
+
+    assert as_user(AS_NOBODY, look) == Findings(["cannot look as user nobody: the process that looked was killed"])

@@ -553,9 +553,32 @@ def test_that_a_message_may_arrive_is_written_down_before_it_goes(config: Config
 def test_a_message_whose_process_was_killed_past_the_dot_is_held(config: Config) -> None:
     """Without an attempt: the journal of the process before says that it may have arrived."""
     bureau = holding(config)
-    bureau.accounts.open(job("a@example.net", is_cut=True), 0)
+    bureau.accounts.open(job("a@example.net", is_cut=True), 0, True)
     bureau.run()
     assert [(each.hold, each.outcomes) for each in bureau.spool.settled] == [(True, ())]
+
+
+def test_what_a_route_holds_is_held_whatever_is_done_with_doubts(bureau: Bureau) -> None:
+    """Without an attempt and without an outcome; whom it owes word is told."""
+    bureau.accounts.open(job("a@held.test"), 0, True)
+    bureau.run()
+    assert [(each.hold, each.outcomes, each.notices) for each in bureau.spool.settled] == [(True, (), ())]
+    assert bureau.spool.returned == []
+
+
+def test_both_parts_of_a_divided_parcel_are_waited_for(bureau: Bureau) -> None:
+    """The first is recorded when it ends, so that nobody in it gets a second copy; the second settles."""
+    made = job("a@example.net", "b@example.net")
+    bureau.accounts.open(made, 1)
+    bureau.accounts.divide(parcel(made))
+    first = report(bureau, made, Kind.DELIVERED, 0)
+    bureau.run()
+    assert (bureau.spool.recorded, bureau.spool.settled) == ([(first,)], [])
+    second = report(bureau, made, Kind.DELIVERED, 1)
+    bureau.run()
+    assert [each.outcomes for each in bureau.spool.settled] == [(second,)]
+    bureau.accounts.divide(parcel(made))
+    assert len(bureau.bugs) == 1, "it is not in flight any more"
 
 
 # A delay.

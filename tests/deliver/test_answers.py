@@ -58,6 +58,18 @@ async def test_an_answer_is_kept_as_long_as_it_holds() -> None:
 
 
 @on_loop
+async def test_how_long_an_answer_is_good_can_be_asked() -> None:
+    """Nothing where there is none, or none any more."""
+    library = Library(holds=60)
+    assert library.answers.holds("a") == 0
+    await library.get()
+    library.now += 45
+    assert library.answers.holds("a") == 15
+    library.now += 45
+    assert library.answers.holds("a") == 0
+
+
+@on_loop
 async def test_an_answer_that_does_not_hold_is_shared_and_not_kept() -> None:
     """TTL 0: those who wait together share one look-up, the next one asks anew."""
     library = Library(holds=0, closed=True)

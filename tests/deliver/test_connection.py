@@ -8,7 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from relayd.deliver.connection import Connection, connect
+from relayd.deliver.connecting import connect
+from relayd.deliver.connection import Connection, Manner
 from relayd.deliver.exchangers import Candidate
 from relayd.deliver.limits import Limits
 from relayd.smtp.client import Event, Finished, Order, Over, Phase, Ready, SendContent
@@ -36,7 +37,7 @@ def candidate(exchanger: Exchanger) -> Candidate:
 
 async def connected(to: Candidate, limits: Limits = PATIENT, name: str | None = "relay.test") -> Connection:
     """A connection to it."""
-    connection = await connect(to, name, limits=limits)
+    connection = await connect(to, Manner(name), limits=limits)
     assert isinstance(connection, Connection)
     return connection
 
@@ -108,7 +109,9 @@ def test_the_greeting_is_timed_from_the_connect() -> None:
 
     async def main() -> None:
         transcript = Transcript(lambda: next(instants))
-        connection = await connect(candidate(exchanger), "relay.test", limits=PATIENT, transcript=transcript)
+        connection = await connect(
+            candidate(exchanger), Manner("relay.test"), limits=PATIENT, transcript=transcript
+        )
         assert isinstance(connection, Connection)
         assert isinstance(await connection.event(), Ready)
         assert connection.greeting_s == 0.25
@@ -153,7 +156,9 @@ def test_the_source_address_is_the_configured_one() -> None:
     """Where a host has several."""
 
     async def main() -> None:
-        connection = await connect(candidate(exchanger), "relay.test", ip_address("127.0.0.9"), limits=PATIENT)
+        connection = await connect(
+            candidate(exchanger), Manner("relay.test"), ip_address("127.0.0.9"), limits=PATIENT
+        )
         assert isinstance(connection, Connection)
         await connection.event()
         connection.abort()
@@ -171,7 +176,7 @@ def test_a_refused_connection_is_a_reply(loop: str) -> None:
     """With the system's reason."""
     with Exchanger() as exchanger:
         to = candidate(exchanger)
-    answer = run(lambda: connect(to, "relay.test", limits=PATIENT), loop)
+    answer = run(lambda: connect(to, Manner("relay.test"), limits=PATIENT), loop)
     assert isinstance(answer, Reply)
     assert str(answer).startswith(f"451 4.4.1 connect to {to}: ")
     assert "refused" in str(answer)
@@ -189,7 +194,7 @@ def test_a_connection_that_nobody_answers_is_a_reply(loop: str) -> None:
         for each in waiting:
             each.setblocking(False)
             each.connect_ex(full.getsockname())
-        answer = run(lambda: connect(to, "relay.test", limits=Limits(connect=SHORT)), loop)
+        answer = run(lambda: connect(to, Manner("relay.test"), limits=Limits(connect=SHORT)), loop)
         for each in waiting:
             each.close()
     assert str(answer) == f"451 4.4.1 connect to {to}: timeout"
@@ -199,7 +204,7 @@ def test_a_source_address_that_is_not_ours_is_a_reply() -> None:
     """A slip in the configuration must not end the process."""
     with Exchanger() as exchanger:
         to = candidate(exchanger)
-        answer = run(lambda: connect(to, "relay.test", ip_address("192.0.2.1"), limits=PATIENT))
+        answer = run(lambda: connect(to, Manner("relay.test"), ip_address("192.0.2.1"), limits=PATIENT))
     assert str(answer).startswith(f"451 4.4.1 connect to {to}: ")
 
 
@@ -291,6 +296,87 @@ def test_dribbled_octets_gain_no_time(loop: str) -> None:
             assert reason(await connection.event()) == "451 4.4.2 timeout while waiting for: greeting"
 
     run(main, loop)
+
+
+@pytest.mark.parametrize("seconds", [0.0, SHORT])
+def test_who_answers_in_time_and_slowly_comes_to_mail_in_bounded_time(seconds: float) -> None:
+    """Each answer comes while it is waited for, and all together take too long."""
+
+    async def main() -> None:
+        async with peer(saying(b"220 a\r\n", b"500 a\r\n")) as to:
+            connection = await connected(to, Limits(opening=seconds))
+            assert reason(await connection.event()).startswith("451 4.4.2 timeout while waiting for: ")
+
+    run(main)
+
+
+@on_each_loop
+def test_a_transaction_takes_bounded_time_up_to_the_final_dot(loop: str) -> None:
+    """However many answers there are to wait for; the time before it does not count."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 a\r\n")
+        while line := await reader.readline():
+            if line.startswith(b"RCPT"):
+                await asyncio.sleep(SHORT / 10)
+            writer.write(b"250 a\r\n")
+
+    async def main() -> None:
+        async with peer(script) as to:
+            connection = await ready(to, Limits(transaction=SHORT))
+            connection.begin(Order("a@example.org", ("b@example.net",) * 1_000))
+            event = await connection.event()
+            assert replies(event)[-1] == "451 4.4.2 timeout while waiting for: reply to RCPT"
+
+    run(main, loop)
+
+
+@on_each_loop
+def test_mail_data_takes_bounded_time_up_to_the_final_dot(loop: str) -> None:
+    """Whoever reads a little now and then holds a place that others need."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await comes_to_content(reader, writer)
+        while await reader.read(100_000):
+            pass
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 10_000_000
+
+    async def main() -> None:
+        async with peer(script) as to:
+            connection = await ready(to, Limits(transaction=SHORT))
+            connection.begin(ORDER)
+            assert await connection.event() == SendContent()
+            await connection.send_content(endless())
+            event = await connection.event()
+            assert replies(event) == ["451 4.4.2 timeout while waiting for: mail data to send"]
+            assert isinstance(event, Finished)
+            assert event.result.in_doubt == frozenset()
+
+    run(main, loop)
+
+
+def test_the_answer_to_the_final_dot_has_its_own_time() -> None:
+    """Not to wait for it would leave a doubt."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await comes_to_content(reader, writer)
+        await reader.readuntil(b"\r\n.\r\n")
+        await asyncio.sleep(2 * SHORT)
+        writer.write(b"250 taken\r\n")
+        await reader.read()
+
+    async def main() -> None:
+        async with peer(script) as to:
+            connection = await ready(to, Limits(transaction=SHORT))
+            connection.begin(ORDER)
+            assert await connection.event() == SendContent()
+            connection.send_small_content(b"text\r\n")
+            assert replies(await connection.event()) == ["250 taken"]
+
+    run(main)
 
 
 @pytest.mark.parametrize(
@@ -443,6 +529,32 @@ def test_leaving_does_not_wait_long(loop: str) -> None:
 
     with Exchanger(replies={"QUIT": b""}) as exchanger:
         run(main, loop)
+
+
+@on_each_loop
+def test_an_exchanger_that_ends_it_and_does_not_read_is_left_all_the_same(loop: str) -> None:
+    """What it has not read yet would keep the socket open for as long as it likes."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 a\r\n")
+        await reader.readline()
+        writer.write(b"250-a\r\n250 PIPELINING\r\n")
+        await has_begun.wait()
+        writer.write(b"421 gone\r\n")
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with peer(script) as to:
+            connection = await ready(to, impatient(Phase.QUIT))
+            connection.begin(Order("a@example.org", (f"b@{'x' * 200}.example.net",) * 100_000))
+            waiting = asyncio.ensure_future(connection.event())
+            await asyncio.sleep(0)
+            has_begun.set()
+            assert replies(await waiting)[-1] == "421 gone"
+            await connection.leave()
+
+    has_begun = asyncio.Event()
+    run(main, loop)
 
 
 @on_each_loop

@@ -247,6 +247,27 @@ def test_a_connection_lost_after_the_final_dot_is_in_doubt(net: Net) -> None:
     assert len(net.net.messages) == 1
 
 
+def test_a_stop_in_the_middle_of_the_mail_data_leaves_nothing_for_a_person_to_decide(net: Net) -> None:
+    """The doubt was written down before, and the stop is not a kill: the message waits for its next date."""
+
+    async def main() -> None:
+        config = net.config()
+        config = replace(config, delivery=replace(config.delivery, in_doubt="hold"))
+        net.net.actions = {"354": lambda wire: wire.rest(LONGEST_SECONDS)}
+        async with delivery(config) as running:
+            name = running.submit("bob@example.net", mail=400_000 * (78 * b"x" + b"\r\n"))
+            while not outcomes(running, name):
+                await asyncio.sleep(0)
+            assert await running.retire() == RETIRED
+            assert (running.names("hold"), running.names("cur")) == ([], [name])
+        net.net.actions = {}
+        os.utime(Path(running.layout.folder("cur"), name))
+        async with delivery(config) as running:
+            await running.log.has(events.DeliveryDelivered)
+
+    run(main)
+
+
 # Failing.
 
 
@@ -698,3 +719,89 @@ def test_a_second_process_on_a_spool_is_refused_with_the_pid_of_the_first(net: N
         )
         assert exit_status(pid) == CANNOT_BOOT
         assert log.read_text() == ""
+
+
+# Routes that carry nothing.
+
+
+def test_what_a_route_holds_is_in_hold_and_the_rest_goes(net: Net) -> None:
+    """A message with other recipients waits with those that are held until the others are done."""
+
+    async def main() -> None:
+        config = net.config('[routes]\n"held.test" = {hold = true}')
+        async with delivery(config, untried=0.01) as running:
+            alone = running.submit("a@held.test")
+            await running.log.has(events.QueueHeld)
+            mixed = running.submit("a@held.test", "bob@example.net")
+            await running.log.has(events.DeliveryDelivered)
+            await running.log.has(events.QueueHeld, 2)
+            assert await running.retire() == RETIRED
+            assert running.names("hold") == sorted([alone, mixed])
+            assert running.names("new") == running.names("cur") == []
+            assert [each.recipients for each in outcomes(running, mixed)] == [(1,)]
+
+    run(main)
+    assert len(net.net.messages) == 1
+
+
+def test_a_route_that_refuses_has_its_mail_returned(net: Net) -> None:
+    """What was taken before the route said so; the sender is told in the route's words."""
+
+    async def main() -> None:
+        config = net.config('[routes]\n"gone.test" = {error = "5.1.2 we have moved"}')
+        async with delivery(config) as running:
+            running.submit("a@gone.test")
+            (failed,) = await running.log.has(events.DeliveryFailed)
+            assert failed.reply == "550 5.1.2 we have moved"
+            await running.log.has(events.DeliveryDelivered)
+
+    run(main)
+    (notice,) = net.org.messages
+    assert b"we have moved" in notice.data
+
+
+def test_each_part_of_too_many_recipients_is_recorded_as_it_ends(net: Net) -> None:
+    """The message is done when the last part is."""
+
+    async def main() -> None:
+        async with delivery(net.config()) as running:
+            running.submit(*(f"user{number}@example.net" for number in range(5)))
+            told = await running.log.has(events.DeliveryDelivered, 3)
+            assert {each.attempt for each in told} == {1}
+            assert await running.retire() == RETIRED
+            assert [running.names(folder) for folder in ("new", "cur", "journal")] == [[], [], []]
+
+    def rcpt(session: Session, line: bytes) -> bytes | None:
+        return None if len(session.recipients) < 2 else b"452 4.5.3 too many recipients\r\n"
+
+    net.net.replies = {"RCPT": rcpt}
+    run(main)
+    assert [len(message.recipients) for message in net.net.messages] == [2, 2, 1]
+    assert net.net.connections == 1
+
+
+# A destination that takes little.
+
+
+@pytest.mark.parametrize("limit", ['rate = "1/min"', "connections = 1"])
+def test_a_backlog_within_limits_leaves_room_for_other_mail(net: Net, limit: str) -> None:
+    """However much waits for one domain, what comes for another goes at once; all stays in the queue."""
+
+    async def main() -> None:
+        config = net.config(f'[delivery.limits."example.net"]\n{limit}')
+        async with delivery(config, in_flight=20, at_once=10, relief=0.02, patience=0.04) as running:
+            for _ in range(150):
+                running.submit("bob@example.net")
+            # The first one is under way, so that the others are known to wait.
+            await asyncio.to_thread(net.net.wait_for, 1)
+            for number in range(5):
+                running.submit("bob@example.com")
+                await asyncio.to_thread(net.com.wait_for, number + 1)
+            assert len(net.net.messages) == 1
+            assert await running.retire(0.1) == RETIRED
+            assert len(running.names("new")) + len(running.names("cur")) in (149, 150)
+
+    gate = threading.Event()
+    if "connections" in limit:
+        net.net.before_final_reply = gate
+    run(main)

@@ -116,6 +116,37 @@ def test_private_and_loopback_addresses_are_skipped(address: str) -> None:
     assert select([candidate(address)], NOBODY, allow_private=True) == [candidate(address)]
 
 
+@pytest.mark.parametrize(
+    ("address", "is_public"),
+    [
+        ("64:ff9b::10.0.0.1", False),
+        ("64:ff9b::9.9.9.9", True),
+        ("::ffff:0:127.0.0.1", False),
+        ("::127.0.0.1", False),
+        ("2002:a00:1::1", False),
+        ("2002:909:909::1", True),
+        ("64:ff9b:1::1", False),
+        ("fec0::1", False),
+        ("2620:fe::fe", True),
+    ],
+)
+def test_a_private_address_inside_of_another_is_private(address: str, is_public: bool) -> None:
+    """A translator or a tunnel on the way would lead to it (RFC 6052, RFC 3056)."""
+    chosen = select([candidate(address)], NOBODY)
+    assert isinstance(chosen, list) is is_public
+    assert is_public or "delivery.private_exchangers" in refusal(chosen)
+
+
+def test_an_address_in_an_mx_record_is_skipped() -> None:
+    """RFC 5321 section 5.1 wants a name; the operator may allow it, and a recipient's literal is no MX record."""
+    bare, named = candidate("9.9.9.9", name="9.9.9.9"), candidate("9.9.9.9", name="[9.9.9.9]")
+    assert refusal(select([bare], NOBODY)) == (
+        "550 5.4.4 all exchangers have addresses instead of names; delivery.private_exchangers = true allows them"
+    )
+    assert select([bare], NOBODY, allow_private=True) == [bare]
+    assert select([bare, named], NOBODY) == [named]
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "255.255.255.255", "224.0.0.1", "ff02::1"])
 def test_what_no_host_has_is_never_tried(address: str) -> None:
     """0.0.0.0 would connect to this host itself."""

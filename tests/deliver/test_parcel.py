@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from relayd.deliver.parcel import Parcel, Via, expire, kind_of, outcomes_of, parcels, refusal
+from relayd.deliver.parcel import Parcel, Via, expire, kind_of, outcomes_of, parcels, refusal, rest_of
 from relayd.smtp.client import NotAnOrder, Result, Wish
 from relayd.smtp.reply import Reply, reply
 from relayd.spool.outcome import Kind
@@ -160,3 +160,16 @@ def test_giving_up_leaves_what_is_final_alone() -> None:
         Kind.FAILED,
         Kind.EXPIRED,
     ]
+
+
+def test_the_rest_that_goes_in_another_transaction_has_no_outcome_yet() -> None:
+    """It is a parcel of the same message; where it does not go on, its reply counts."""
+    made = job(*(f"user{number}@example.net" for number in range(4)), still_open=[1, 2, 3])
+    whole = Parcel(made, "example.net", (1, 2, 3))
+    result = Result((TAKEN, BUSY, TAKEN), deferred_rest=(1,))
+    assert rest_of(whole, result) == Parcel(made, "example.net", (2,))
+    found = outcomes_of(whole, result, VIA, NOON, is_divided=True)
+    assert [(each.kind, each.recipients) for each in found] == [(Kind.DELIVERED, (1, 3))]
+    found = outcomes_of(whole, result, VIA, NOON)
+    assert [(each.kind, each.recipients) for each in found] == [(Kind.DELIVERED, (1, 3)), (Kind.DEFERRED, (2,))]
+    assert rest_of(whole, Result((TAKEN, BUSY, TAKEN))) is None

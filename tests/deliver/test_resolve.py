@@ -10,7 +10,7 @@ from relayd.deliver.exchangers import Exchanger
 from relayd.deliver.resolve import Resolver
 from relayd.smtp.reply import Reply
 from tests.deliver.running import on_each_loop, run
-from tests.world.names import NameServer
+from tests.world.names import Fault, NameServer
 
 ZONE = """
 example.test. 60 IN MX 20 second.example.test.
@@ -207,6 +207,29 @@ def test_silence_ends_after_the_timeout(loop: str) -> None:
         assert world.addresses("bare.test", loop) == ["192.0.2.4"]
 
 
+@pytest.mark.parametrize(("silent", "found"), [("AAAA", ["192.0.2.1", "192.0.2.2"]), ("A", ["2001:db8::1"])])
+def test_who_has_one_kind_of_address_does_not_wait_for_the_other(silent: str, found: list[str]) -> None:
+    """Some name servers never answer for AAAA; here a look-up would take longer than the test may."""
+    with NameServer(ZONE) as server:
+        server.misbehave("first.example.test", Fault.SILENCE, silent)
+        world = World(server.address, timeout=60)
+        assert world.addresses("first.example.test") == found
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("[192.0.2.7]", "192.0.2.7"),
+        ("[IPv6:2001:db8::7]", "2001:db8::7"),
+        ("[odd]", "[odd]"),
+    ],
+)
+def test_a_literal_in_an_mx_record_is_not_one_of_a_recipient(written: str, name: str) -> None:
+    """It is judged as an address that stands where a name should; only a recipient's domain has brackets."""
+    with NameServer(f"brackets.test. 60 IN MX 10 {written}.") as server:
+        assert World(server.address).exchangers("brackets.test") == [(10, name)]
+
+
 def test_the_next_name_server_is_asked_when_one_is_silent() -> None:
     """Within the same look-up."""
     with NameServer(ZONE) as silent, NameServer(ZONE) as server:
@@ -235,6 +258,19 @@ def test_an_answer_is_kept_for_its_ttl() -> None:
         assert world.asked == 2
 
 
+def test_how_long_an_answer_is_good_can_be_asked() -> None:
+    """For people: of the exchangers, and of each kind of address of one."""
+    with NameServer(ZONE) as server:
+        world = World(server.address)
+        world.exchangers("example.test")
+        world.addresses("first.example.test")
+        world.now = 20
+        assert world.resolver.exchangers_hold("example.test") == 40
+        assert world.resolver.addresses_hold("first.example.test", 4) == 40
+        assert world.resolver.addresses_hold("first.example.test", 6) == 40
+        assert world.resolver.exchangers_hold("bare.test") == 0
+
+
 def test_a_ttl_of_nothing_is_not_kept() -> None:
     """The next message asks again."""
     with NameServer(ZONE) as server:
@@ -261,6 +297,25 @@ def test_that_a_name_has_no_records_is_kept_as_long_as_its_zone_says() -> None:
         for now, queries in [(0, 1), (0.5, 1), (1.5, 2)]:
             world.now = now
             world.exchangers("bare.test")
+            assert len(server.queries) == queries
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer"),
+    [
+        (Fault.NOTHING, [(0, "alias.test")]),
+        (Fault.ALIAS_ONLY, "451 4.4.3 DNS answered beside the question for alias.test (MX)"),
+        (Fault.ANOTHER_NAME, "451 4.4.3 DNS answered beside the question for alias.test (MX)"),
+    ],
+)
+def test_an_answer_that_nobody_vouches_for_is_kept_for_seconds_only(fault: Fault, answer: object) -> None:
+    """RFC 2308 section 5: without a SOA. What is beside the question does not say that there is nothing."""
+    with NameServer(ZONE) as server:
+        server.misbehave("alias.test", fault)
+        world = World(server.address)
+        for now, queries in [(0, 1), (4, 1), (6, 2)]:
+            world.now = now
+            assert world.exchangers("alias.test") == answer
             assert len(server.queries) == queries
 
 

@@ -18,13 +18,14 @@ from relayd.base import events
 from relayd.base.config import Config, load
 from relayd.base.counters import Board
 from relayd.base.sections import Route
-from relayd.deliver.courier import Means
 from relayd.deliver.destination import Destination
 from relayd.deliver.exchangers import Ourselves
 from relayd.deliver.hop import Hop
 from relayd.deliver.limits import Limits
 from relayd.deliver.mail import Mail
+from relayd.deliver.means import Means
 from relayd.deliver.parcel import Parcel, Via
+from relayd.deliver.quotas import Quotas
 from relayd.deliver.ways import Ways, ways_of
 from relayd.smtp.client import Phase
 from relayd.spool.outcome import Kind, Outcome
@@ -55,6 +56,7 @@ class Town:
         self.spool = FakeSpool()
         self.reports: list[tuple[Parcel, tuple[Outcome, ...], Via]] = []
         self.postponed: list[tuple[Parcel, datetime]] = []
+        self.divided: list[Parcel] = []
         self.events: list[events.Event] = []
         self.bugs: list[Exception] = []
         self.now: float | None = None
@@ -68,9 +70,11 @@ class Town:
         )
         self.means = Means(
             ways=self.ways,
+            quotas=Quotas(config.delivery.limits),
             mail=Mail(self.spool),
             report=self._report,
             promise=None,
+            divide=self.divided.append,
             postpone=lambda parcel, due: self.postponed.append((parcel, due)),
             bug=lambda where, error: self.bugs.append(error),
         )

@@ -1,4 +1,4 @@
-"""The files of [tls] and [auth]: what keeps a relay from starting, and what is only said."""
+"""The files of [tls], [auth] and [routes]: what keeps a relay from starting, and what is only said."""
 
 import os
 import subprocess
@@ -191,3 +191,30 @@ def test_a_file_of_users_that_is_damaged_is_a_trouble_and_an_empty_one_a_warning
     (line,) = found(tmp_path, USERS).troubles
     assert line.startswith("[auth] users: users: line 1: ")
     assert "secret" not in line
+
+
+def test_many_users_are_all_read_and_a_file_without_end_is_not(tmp_path: Path) -> None:
+    """What a part of a file says depends on where it is cut."""
+    line = ":$scrypt$n=16384,r=8,p=1$c2FsdHNhbHRzYWx0c2FsdA==$1pazaWFI7iSXJLTjb4ccs7OW1XPlIRFV+XIUMR/UnJg=\n"
+    path = tmp_path / "users"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"user{number}{line}" for number in range(12_000)))
+    assert found(tmp_path, USERS) == Findings()
+    with path.open("r+b") as file:
+        file.truncate(16_000_001)
+    assert found(tmp_path, USERS).troubles == ["[auth] users: users is larger than 16 MB"]
+
+
+def test_a_password_of_a_route_is_looked_at_and_not_shown(tmp_path: Path) -> None:
+    """One that nobody else may use is good; else the route is named, since its mail would wait for nothing."""
+    route = '[routes."example.net"]\nhosts = ["mail.example.net"]\nuser = "alice"\npassword_file = "secret"'
+    secret = tmp_path / "secret"
+    place = '[routes."example.net"] password_file:'
+    assert found(tmp_path, route).troubles == [f"{place} secret: No such file or directory (as user alice)"]
+    secret.touch(mode=0o600)
+    secret.write_text("open sesame\n")
+    assert found(tmp_path, route) == Findings()
+    secret.chmod(0o644)
+    assert found(tmp_path, route).troubles == [
+        f"{place} secret: others may use it; its mode must end in 0, as 0640 or 0600 do (as user alice)"
+    ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import tracemalloc
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from relayd.base.users import Hash, Users
 from relayd.receive.auth import Attempt, Authenticator
+from relayd.receive.slowdown import Slowdown
 from relayd.smtp.reply import Reply
 from relayd.spool.envelope import head_end, unpack
 from tests.receive.house import House, Transport
@@ -118,6 +120,17 @@ def test_a_client_that_has_failed_often_is_put_off(tmp_path: Path) -> None:
         waiting.cancel()
 
     play(written(tmp_path, "anna"), scene)
+
+
+def test_long_names_of_many_clients_fill_no_memory() -> None:
+    """A line of AUTH has room for some 9,000 octets of name, and nobody has one that long."""
+    slowdown = Slowdown()
+    tracemalloc.start()
+    for number in range(5000):
+        slowdown.failed(number.to_bytes(8), f"{number:09000}", 0.0)
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 5_000_000
 
 
 def test_nothing_shows_the_password() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from relayd.spool.intake import LARGE
 from tests.receive.house import BEGINNING, Gate, House, Transport, later, reached
@@ -108,6 +109,61 @@ def test_a_client_that_does_not_read_is_not_read(play: Callable[..., None]) -> N
         assert transport.is_aborted
         connection.connection_lost(None)
         assert house.events("session.closed")[0]["reason"] == "timeout"
+
+    play(scene)
+
+
+def test_replies_to_one_segment_wait_until_those_before_them_are_read(tmp_path: Path) -> None:
+    """A quarter of a MiB of tiny chunks asks for nearly one of replies, and a client may have many sessions.
+
+    Nothing is lost when the client has said all that it will say.
+    """
+
+    class Full(Transport):
+        """Its buffer's high-water mark is that of the event loops."""
+
+        def write(self, data: object) -> None:
+            super().write(data)
+            if len(self.written) > 65_536 and not self.is_full:
+                self.is_full = True
+                self.protocol.pause_writing()
+
+        is_full = False
+
+    async def main() -> None:
+        house, transport = House(tmp_path), Full()
+        connection = house.connection(transport)
+        connection.data_received(b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.net>\r\n")
+        transport.taken()
+        connection.data_received(b"BDAT 1\r\na" * 28_000 + b"QUIT\r\n")
+        assert connection.eof_received()
+        heard = b""
+        while transport.is_full:
+            assert len(transport.written) < 80_000
+            assert not transport.is_closed
+            heard += transport.taken()
+            transport.is_full = False
+            connection.resume_writing()
+        heard += transport.taken()
+        assert heard == b"250 2.0.0 1 octets received\r\n" * 28_000 + b"221 2.0.0 Bye\r\n"
+        assert transport.is_closed
+        connection.connection_lost(None)
+        house.end()
+
+    asyncio.run(main())
+
+
+def test_a_client_that_does_not_read_has_no_longer_than_others_to_leave(play: Callable[..., None]) -> None:
+    """When the service ends."""
+
+    async def scene(house: House, transport: Transport) -> None:
+        connection = house.connection(transport)
+        connection.pause_writing()
+        house.worker.is_retiring = True
+        connection.retire(at_once=False)
+        assert [reply[:3] for reply in transport.replies()] == ["421"]
+        assert transport.is_closed
+        connection.connection_lost(None)
 
     play(scene)
 

@@ -300,6 +300,31 @@ def test_a_defect_ends_its_session_and_no_other(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_defect_at_a_deadline_ends_its_session_and_no_other(tmp_path: Path) -> None:
+    """Each is looked at, whatever the one before it came to."""
+
+    class Broken(Transport):
+        def write(self, data: object) -> None:
+            if bytes(data).startswith(b"421"):  # type: ignore[call-overload]
+                raise RuntimeError("a defect")
+            super().write(data)
+
+    async def main() -> None:
+        house = House(tmp_path)
+        transports = [Broken(), Broken(), Broken()]
+        connections = [house.connection(transport) for transport in transports]
+        for connection in connections:
+            connection._heard -= 301
+        house.worker._sweep()
+        assert all(transport.is_closing() for transport in transports)
+        for connection in connections:
+            connection.connection_lost(None)
+        assert len(house.events("bug")) == 3
+        house.worker.end_threads(hanging=False)
+
+    asyncio.run(main())
+
+
 def test_a_defect_in_the_committer_is_a_451_for_its_group(tmp_path: Path) -> None:
     """The session goes on."""
 

@@ -1,7 +1,9 @@
 """Limits and fields as a session meets them: early talk, the door, the guard, the envelope, chunks."""
 
 import asyncio
+import errno
 import socket
+import tracemalloc
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -107,6 +109,24 @@ def test_when_memory_is_short_those_inside_go_on(tmp_path: Path) -> None:
         connection.connection_lost(None)
 
     play(tmp_path, scene, memory=lambda: 0.001)
+
+
+def test_deadlines_are_looked_at_where_the_memory_cannot_be(tmp_path: Path) -> None:
+    """Without a descriptor left, say: just then sessions have to end in time."""
+
+    def memory() -> float:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def scene(house: House) -> None:
+        transport = Transport()
+        connection = house.connection(transport)
+        connection._heard -= 301
+        house.worker._sweep()
+        assert transport.replies() == ["421 4.4.2 relay.example.org Error: timeout exceeded"]
+        connection.connection_lost(None)
+        house.connection(Transport()).connection_lost(None)
+
+    play(tmp_path, scene, memory=memory)
 
 
 def test_an_application_that_runs_away_is_put_off(tmp_path: Path) -> None:
@@ -251,6 +271,25 @@ def test_chunks_that_are_given_up_leave_nothing(tmp_path: Path) -> None:
             while not house.files("new"):
                 await transport.next_replies()
         assert mail_of(house.spool / "new" / house.files("new")[0])[1] == b"Hi\r\n"
+        connection.connection_lost(None)
+
+    play(tmp_path, scene)
+
+
+def test_mail_data_in_tiny_chunks_takes_no_more_memory_than_large_ones(tmp_path: Path) -> None:
+    """An object of its own for each would be twenty times what the memory of all drafts is counted as."""
+
+    async def scene(house: House) -> None:
+        transport = Transport(STRANGER)
+        connection = house.connection(transport)
+        connection.data_received(b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<postmaster>\r\n")
+        tracemalloc.start()
+        for _ in range(4):
+            connection.data_received(b"BDAT 2\r\nab" * 5000)
+            transport.taken()
+        used, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert used < 200_000
         connection.connection_lost(None)
 
     play(tmp_path, scene)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relayd.base.config import Config, load
-from relayd.base.sections import IP
+from relayd.base.sections import IP, Route
 from relayd.receive.policy import Policy, address_of
 from relayd.smtp.address import Address, parse_mailbox
 from relayd.smtp.command import Rcpt, parse_rcpt
@@ -149,6 +149,32 @@ def test_without_a_postmaster_nobody_gets_more_than_before(config: Config) -> No
     assert route(policy(nobody), LOCAL, "postmaster@relay.example.org") == parse_mailbox(
         "postmaster@relay.example.org"
     )
+
+
+def test_what_a_route_refuses_is_refused_at_once(config: Config) -> None:
+    """With its code and text, whatever the letters of the domain are; a stranger hears that it may not relay."""
+    routes = {
+        "old.example": Route((), error="5.1.2 this company is gone"),
+        ".old.example": Route(("10.0.0.5",)),
+        "later.example": Route((), hold=True),
+        "xn--bcher-kva.example": Route((), error="5.7.1 not from here"),
+    }
+    bound = policy(replace(config, routes=routes))
+    verdict = route(bound, LOCAL, "b@Old.example")
+    assert str(verdict) == "550 5.1.2 <b@Old.example>: this company is gone"
+    assert is_denied(route(bound, STRANGER, "b@old.example"))
+    for domain in ("sub.old.example", "later.example", "example.net"):
+        assert route(bound, LOCAL, f"b@{domain}") == Address("b", domain)
+    wide = bound.route(Address("b", "b\u00fccher.example"), None, may_relay=True)
+    assert str(wide) == "550 5.7.1 <b@b\u00fccher.example>: not from here"
+
+
+def test_a_route_that_refuses_all_leaves_postmaster_reachable(config: Config) -> None:
+    """Section 4.5.1; a smarthost's "*" is about other people's domains, and literals among them."""
+    bound = policy(replace(config, routes={"*": Route((), error="5.7.1 no mail leaves this host")}))
+    assert route(bound, LOCAL, "postmaster") == OPS
+    for rcpt in ("b@example.net", "b@[192.0.2.7]"):
+        assert str(route(bound, LOCAL, rcpt)) == f"550 5.7.1 <{rcpt}>: no mail leaves this host"
 
 
 def test_the_networks_of_the_configuration_decide(config: Config) -> None:

@@ -1,6 +1,7 @@
 """Sessions in TLS: the handshake, what came before it, and peers that break it."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from relayd.base.channel import CANNOT_BOOT, Refused
 from relayd.base.sections import Tls
+from relayd.base.users import Hash, Users
 from relayd.receive.connection import Connection
 from tests.receive.house import House, Transport, later
 from tests.receive.live import start
@@ -16,12 +18,14 @@ from tests.receive.tls_peer import Peer, certified
 EHLO = b"EHLO client.example\r\n"
 
 
-def play(folder: Path, mode: str, scene: Callable[[House, Transport], Coroutine[None, None, None]]) -> None:
+def play(
+    folder: Path, mode: str, scene: Callable[[House, Transport], Coroutine[None, None, None]], more: str = ""
+) -> None:
     """A scene in a house with a certificate."""
     tls = certified(folder)
     settings = (
         f'[[listener]]\ntls = "{mode}"\n[tls]\n'
-        f'certificate = "{tls.certificate}"\nkey = "{tls.key}"\n[relay]\npostmaster = "ops@example.org"'
+        f'certificate = "{tls.certificate}"\nkey = "{tls.key}"\n[relay]\npostmaster = "ops@example.org"\n{more}'
     )
 
     async def main() -> None:
@@ -211,6 +215,34 @@ def test_the_peers_word_that_nothing_more_comes_ends_the_session(tmp_path: Path)
         assert house.events("session.closed")[0]["reason"] == "client closed"
 
     play(tmp_path, "starttls", scene)
+
+
+def test_what_was_said_before_the_peers_last_word_is_answered(tmp_path: Path) -> None:
+    """A password too, which takes its time, and all that is pipelined behind it."""
+    cheap = Hash.read("$scrypt$n=2,r=1,p=1$c2FsdHNhbHQ=$1pazaWFI7iSXJLTjb4ccs7OW1XPlIRFV+XIUMR/UnJg=")
+    Users({"anna": cheap}).write(tmp_path / "users")
+
+    async def scene(house: House, transport: Transport) -> None:
+        connection = house.connection(transport)
+        connection.data_received(EHLO + b"STARTTLS\r\n")
+        transport.replies()
+        peer = Peer()
+        shake_hands(transport, peer)
+        said = peer.says(
+            EHLO + b"AUTH PLAIN " + b64encode(b"\0anna\0secret") + b"\r\n"
+            b"MAIL FROM:<a@client.example>\r\nRCPT TO:<b@example.net>\r\n"
+            b"BDAT 4 LAST\r\nHi\r\nQUIT\r\n"
+        )
+        transport.protocol.data_received(said + peer.closes())
+        async with asyncio.timeout(10):
+            while not transport.is_closed:
+                await asyncio.sleep(0)
+        codes = [line[:4] for line in peer.reads(transport.taken()).decode().splitlines()]
+        assert [code for code in codes if code != "250-"] == ["250 ", "235 ", "250 ", "250 ", "250 ", "221 "]
+        assert len(house.files("new")) == 1
+        transport.protocol.connection_lost(None)
+
+    play(tmp_path, "starttls", scene, f'[auth]\nusers = "{tmp_path}/users"')
 
 
 def test_a_record_that_was_changed_ends_the_session(tmp_path: Path) -> None:

@@ -153,3 +153,20 @@ def test_a_worker_whose_listener_died_makes_place_for_another(worker: Live) -> N
     events = worker.events()
     assert any("a listener has died" in each["traceback"] for each in events if each["event"] == "bug")
     assert len(events) < 100
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_client_that_has_waited_for_the_worker_is_counted(tmp_path: Path, loop: str) -> None:
+    """Its session may begin before the last listener is served; it is not one of a worker that is gone."""
+    waiting: list[socket.socket] = []
+
+    def wait(config: Config, listeners: list[socket.socket]) -> None:
+        waiting.append(socket.create_connection(listeners[0].getsockname()))
+
+    addresses = tuple(f"127.0.0.{last}" for last in range(1, 9))
+    settings = "[session]\nper_client = 1"
+    with (
+        live(tmp_path, loop=loop, addresses=addresses, settings=settings, before=wait) as worker,
+        worker.client(greeted=False, source="127.0.0.1") as client,
+    ):
+        assert client.hears().startswith("421 4.7.0 ")

@@ -128,7 +128,7 @@ def test_a_mistake_of_ours_loses_no_draft_silently() -> None:
     disk = memory_disk()
     intake = Intake(LAYOUT, 0, disk=disk, now=disk.clock)
     drafts = [intake.begin(envelope()) for _ in range(3)]
-    drafts[1]._chunks.append("not octets")  # type: ignore[arg-type]
+    drafts[1]._unwritten = ["not octets"]  # type: ignore[assignment]
     results = intake.commit(drafts)
     assert [isinstance(each, str) for each in results] == [True, False, True]
     assert isinstance(results[1], SpoolFailed)

@@ -67,6 +67,20 @@ def test_mail_that_has_just_come_goes_before_what_was_found() -> None:
     assert popped(schedule, 1.0) == [f"found {number}" for number in range(10, 100)]
 
 
+def test_behind_a_long_line_the_latest_message_does_not_wait_for_all_of_it() -> None:
+    """A mailing does not hold up what comes after it; one that was given up meanwhile is not taken."""
+    schedule = Schedule()
+    for number in range(5000):
+        schedule.put(fresh(f"mailing {number}"), is_fresh=True)
+    schedule.put(fresh("single"), is_fresh=True)
+    schedule.put(fresh("gone"), is_fresh=True)
+    schedule.forget("gone")
+    first = [place.id for _ in range(8) if (place := schedule.pop(1.0)) is not None]
+    assert "single" in first
+    assert first[0] == "mailing 0"
+    assert sorted(first + popped(schedule, 1.0)) == sorted(["single", *(f"mailing {n}" for n in range(5000))])
+
+
 def test_mail_that_comes_without_end_starves_nobody() -> None:
     """Neither what was found nor what has waited."""
     schedule = Schedule()

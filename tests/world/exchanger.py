@@ -1,20 +1,21 @@
 """An exchanger: a scripted SMTP server on loopback that receives mail and keeps every byte of it.
 
-A thread a session and blocking sockets; what the replies are is in session.py, and TLS it has none. What a
+A thread a session and blocking sockets; what the replies are is in session.py, and the socket in wire.py. What a
 test sets may change while it runs. A peer that breaks the protocol gets the 5yz reply of RFC 5321; a script
 that raises ends its session, and the exception goes to threading's excepthook.
 """
 
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 from .session import Session, read_line, read_mail_data
+from .wire import Wire
 
 EXTENSIONS = (b"PIPELINING", b"8BITMIME", b"SIZE 10000000", b"ENHANCEDSTATUSCODES")
 # Enough for a test that holds back the final reply, and an end for one that forgot to give it.
@@ -39,6 +40,7 @@ class Received:
 
 
 Script = bytes | Callable[[Session, bytes], bytes | None]
+Action = Callable[[Wire], None]
 
 
 class Exchanger:
@@ -48,7 +50,10 @@ class Exchanger:
     all) or a function of session and line, whose None means the usual. "CONNECT" stands for the greeting, "."
     for the final dot. After a 421 the connection is closed. `drop_after` is the verb (or "CONNECT") on whose
     arrival the connection is closed without a reply; `drop_after_final_dot` does it when the mail data has
-    been read and the message recorded. `before_final_reply` holds the reply to the final dot back, the
+    been read and the message recorded. `actions` maps a verb to what is done on the wire instead of a reply, and
+    goes before all others; "354" stands for the moment when the mail data is to be read. Where it returns the
+    session goes on, without a reply and without a change of state. With `tls` STARTTLS is offered and done, on
+    a connection that has none yet. `before_final_reply` holds the reply to the final dot back, the
     message being recorded already, until it is set; after 30 seconds the connection is closed instead.
     `greeting_delay` is in seconds. All of these, and `extensions` and `ehlo`, may be set at any time.
     """
@@ -61,6 +66,8 @@ class Exchanger:
         name: bytes = b"exchanger.test",
         greeting_delay: float = 0.0,
         replies: Mapping[str, Script] | None = None,
+        actions: Mapping[str, Action] | None = None,
+        tls: ssl.SSLContext | None = None,
         extensions: tuple[bytes, ...] = EXTENSIONS,
         ehlo: bool = True,
         drop_after: str | None = None,
@@ -70,6 +77,8 @@ class Exchanger:
         self.name = name
         self.greeting_delay = greeting_delay
         self.replies: dict[str, Script] = dict(replies or {})
+        self.actions: dict[str, Action] = dict(actions or {})
+        self.tls = tls
         self.extensions = extensions
         self.ehlo = ehlo
         self.drop_after = drop_after
@@ -83,7 +92,7 @@ class Exchanger:
         self.address: tuple[str, int] = (address, self._socket.getsockname()[1])
         self._stopping = threading.Event()
         self._acceptor: threading.Thread | None = None
-        self._running: dict[threading.Thread, socket.socket] = {}
+        self._running: dict[threading.Thread, Wire] = {}
 
     def __enter__(self) -> Self:
         self.start()
@@ -151,10 +160,8 @@ class Exchanger:
         self._acceptor = None
         with self._changed:
             running = dict(self._running)
-            for connection in running.values():
-                # The peer may have gone already.
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+            for wire in running.values():
+                wire.shut_down()
         for thread in running:
             thread.join()
         # Bound and not listening: connections are refused, and nobody else gets the port.
@@ -174,48 +181,67 @@ class Exchanger:
             with self._changed:
                 session = Session(len(self._sessions) + 1, peer)
                 self._sessions.append(session)
-                thread = threading.Thread(target=self._serve, args=(session, connection), daemon=True)
-                self._running[thread] = connection
+                wire = Wire(connection, self._stopping)
+                thread = threading.Thread(target=self._serve, args=(session, wire), daemon=True)
+                self._running[thread] = wire
                 thread.start()
 
-    def _serve(self, session: Session, connection: socket.socket) -> None:
+    def _serve(self, session: Session, wire: Wire) -> None:
         try:
-            with connection.makefile("rb") as lines:
-                self._converse(session, connection, lines)
+            self._converse(session, wire)
         except (EOFError, OSError):
             pass  # The session is over: the peer has gone, the server stops or the script says so.
         finally:
             with self._changed:
                 del self._running[threading.current_thread()]
-                connection.close()
+                wire.close()
 
-    def _converse(self, session: Session, connection: socket.socket, lines: BinaryIO) -> None:
+    def _converse(self, session: Session, wire: Wire) -> None:
         if self.drop_after == "CONNECT" or self._stopping.wait(self.greeting_delay):
             return
-        _send(connection, self._scripted(session, "CONNECT", b"", b"220 " + self.name + b" ESMTP\r\n"))
+        if not self._acted("CONNECT", wire):
+            _send(wire, self._scripted(session, "CONNECT", b"", b"220 " + self.name + b" ESMTP\r\n"))
         while True:
-            line = read_line(lines)
+            line = read_line(wire.lines)
             verb = line.split(b" ", 1)[0].removesuffix(b"\r\n").decode("latin-1").upper()
             with self._changed:
                 session.lines.append(line.removesuffix(b"\r\n"))
                 self._commands[verb] += 1
             if verb == self.drop_after:
                 return
+            if self._acted(verb, wire):
+                continue
             if not line.endswith(b"\r\n"):
-                connection.sendall(b"500 5.5.2 The line does not end in CR LF\r\n")
+                wire.send(b"500 5.5.2 The line does not end in CR LF\r\n")
                 continue
             line = line.removesuffix(b"\r\n")
-            usual = session.usual_reply(verb, self.name, self.extensions if self.ehlo else None)
+            usual = session.usual_reply(verb, self.name, self._offered(session))
             reply = self._scripted(session, verb, line, usual)
             session.advance(verb, line, reply)
-            _send(connection, reply)
-            if verb == "DATA" and reply.startswith(b"3"):
-                self._receive(session, connection, lines)
+            _send(wire, reply)
+            if verb == "STARTTLS" and reply.startswith(b"2") and self.tls is not None:
+                session.secured(wire.secure(self.tls))
+            if verb == "DATA" and reply.startswith(b"3") and not self._acted("354", wire):
+                self._receive(session, wire)
             if verb == "QUIT" and reply.startswith(b"2"):
                 return
 
-    def _receive(self, session: Session, connection: socket.socket, lines: BinaryIO) -> None:
-        session.data = read_mail_data(lines)
+    def _acted(self, verb: str, wire: Wire) -> bool:
+        action = self.actions.get(verb)
+        if action is not None:
+            action(wire)
+        return action is not None
+
+    def _offered(self, session: Session) -> tuple[bytes, ...] | None:
+        if not self.ehlo:
+            return None
+        return (*self.extensions, b"STARTTLS") if self.tls is not None and not session.tls else self.extensions
+
+    def _receive(self, session: Session, wire: Wire) -> None:
+        session.data = read_mail_data(wire.lines)
+        if self._acted(".", wire):
+            session.forget()
+            return
         reply = None if self.drop_after_final_dot else self._scripted(session, ".", b".", b"250 2.0.0 Ok\r\n")
         assert session.reverse_path is not None, "a script had DATA accepted without MAIL"
         message = Received(session.helo, session.reverse_path, tuple(session.recipients), session.data, reply)
@@ -226,7 +252,7 @@ class Exchanger:
             raise ConnectionAbortedError("dropped after the final dot")
         self._hold()
         session.forget()
-        _send(connection, reply)
+        _send(wire, reply)
 
     def _scripted(self, session: Session, verb: str, line: bytes, usual: bytes) -> bytes:
         script = self.replies.get(verb)
@@ -246,8 +272,8 @@ class Exchanger:
         raise ConnectionAbortedError("the reply to the final dot never went")
 
 
-def _send(connection: socket.socket, reply: bytes) -> None:
-    connection.sendall(reply)
+def _send(wire: Wire, reply: bytes) -> None:
+    wire.send(reply)
     if reply.startswith(b"421"):
         raise ConnectionAbortedError("closed after a 421")
 

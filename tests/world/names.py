@@ -33,10 +33,29 @@ _PORT_TRIES = 20
 _SEND_TIMEOUT = 5.0
 
 
-class _Fault(enum.Enum):
+class Fault(enum.Enum):
+    """What a name server may do to a question instead of answering it from its zones."""
+
     SILENCE = "no answer"
     SERVFAIL = "SERVFAIL"
+    REFUSED = "REFUSED"
+    FORMERR = "FORMERR"
     TRUNCATE = "TC and no records over UDP, everything over TCP"
+    TRUNCATE_THEN_SILENCE = "TC over UDP, nothing over TCP"
+    TRUNCATE_THEN_CLOSE = "TC over UDP, and TCP is closed"
+    NOISE = "octets that are no answer"
+    ANOTHER_ID = "an answer to a question that was not asked"
+    ANOTHER_NAME = "the records of the name, under another name"
+    ALIAS_ONLY = "the alias, and not what it leads to"
+    NOTHING = "no records, and no SOA that says for how long"
+
+
+_RCODES = {
+    Fault.SERVFAIL: dns.rcode.SERVFAIL,
+    Fault.REFUSED: dns.rcode.REFUSED,
+    Fault.FORMERR: dns.rcode.FORMERR,
+}
+_TRUNCATING = (Fault.TRUNCATE, Fault.TRUNCATE_THEN_SILENCE, Fault.TRUNCATE_THEN_CLOSE)
 
 
 class NameServer:
@@ -50,7 +69,7 @@ class NameServer:
         self._zone = _parse(zones)
         self._lock = threading.Lock()
         self._queries: list[tuple[str, str]] = []
-        self._faults: dict[dns.name.Name, _Fault] = {}
+        self._faults: dict[tuple[dns.name.Name, str], Fault] = {}
         self._udp, self._tcp = _bind(address, port)
         self.address: tuple[str, int] = (address, self._udp.getsockname()[1])
         self._selector = selectors.DefaultSelector()
@@ -89,24 +108,26 @@ class NameServer:
 
     def silence(self, name: str) -> None:
         """Never answer a question for this name."""
-        self._set(name, _Fault.SILENCE)
+        self.misbehave(name, Fault.SILENCE)
 
     def servfail(self, name: str) -> None:
         """Answer SERVFAIL for this name."""
-        self._set(name, _Fault.SERVFAIL)
+        self.misbehave(name, Fault.SERVFAIL)
 
     def truncate(self, name: str) -> None:
         """Answer for this name with TC and no records over UDP (RFC 1035 section 4.1.1), in full over TCP."""
-        self._set(name, _Fault.TRUNCATE)
+        self.misbehave(name, Fault.TRUNCATE)
+
+    def misbehave(self, name: str, fault: Fault, kind: str = "") -> None:
+        """Do so for this name, and this type of record only where one is given."""
+        with self._lock:
+            self._faults[dns.name.from_text(name), kind] = fault
 
     def restore(self, name: str) -> None:
         """Answer for this name as the zone says again."""
+        restored = dns.name.from_text(name)
         with self._lock:
-            self._faults.pop(dns.name.from_text(name), None)
-
-    def _set(self, name: str, fault: _Fault) -> None:
-        with self._lock:
-            self._faults[dns.name.from_text(name)] = fault
+            self._faults = {key: fault for key, fault in self._faults.items() if key[0] != restored}
 
     def _serve(self) -> None:
         self._watch(self._udp, self._answer_datagram)
@@ -168,18 +189,31 @@ class NameServer:
         with self._lock:
             kind = dns.rdatatype.to_text(question.rdtype)
             self._queries.append((question.name.canonicalize().to_text(), kind))
-            fault = self._faults.get(question.name)
+            fault = self._faults.get((question.name, kind), self._faults.get((question.name, "")))
             zone = self._zone
-        if fault is _Fault.SILENCE:
+        if fault is Fault.SILENCE or (over_tcp and fault is Fault.TRUNCATE_THEN_SILENCE):
             return None
+        if over_tcp and fault is Fault.TRUNCATE_THEN_CLOSE:
+            raise OSError(fault.value)
+        if fault is Fault.NOISE:
+            # The ID is right, and nothing that follows.
+            return wire[:2] + b"\xff" * 40
         response = dns.message.make_response(query)
         response.flags |= dns.flags.AA
-        if fault is _Fault.SERVFAIL:
-            response.set_rcode(dns.rcode.SERVFAIL)
-        elif fault is _Fault.TRUNCATE and not over_tcp:
+        if fault in _RCODES:
+            response.set_rcode(_RCODES[fault])
+        elif fault in _TRUNCATING and not over_tcp:
             response.flags |= dns.flags.TC
-        else:
+        elif fault is not Fault.NOTHING:
             _fill(response, zone, question.name, question.rdtype)
+        if fault is Fault.ANOTHER_ID:
+            response.id ^= 1
+        elif fault is Fault.ANOTHER_NAME:
+            another = dns.name.from_text("another.test.")
+            response.answer = [dns.rrset.from_rdata_list(another, 60, list(each)) for each in response.answer]
+        elif fault is Fault.ALIAS_ONLY:
+            response.answer = [each for each in response.answer if each.rdtype == _CNAME]
+            response.authority.clear()
         limit = 65_535 if over_tcp else max(_SMALLEST_PAYLOAD, query.payload)
         return response.to_wire(max_size=limit, prefer_truncation=True)
 

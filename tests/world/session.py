@@ -19,6 +19,14 @@ class Session:
     reverse_path: bytes | None = None
     recipients: list[bytes] = field(default_factory=list)
     data: bytes = b""
+    # The version of TLS, empty in clear.
+    tls: str = ""
+
+    def secured(self, version: str) -> None:
+        """TLS begins, and what was said before it is forgotten (RFC 3207 section 4.2)."""
+        self.forget()
+        self.helo = b""
+        self.tls = version
 
     def forget(self) -> None:
         """No transaction is open any more."""
@@ -50,6 +58,8 @@ class Session:
                 return b"354 End data with <CR><LF>.<CR><LF>\r\n"
             case "RSET" | "NOOP":
                 return b"250 2.0.0 Ok\r\n"
+            case "STARTTLS" if extensions is not None and b"STARTTLS" in extensions:
+                return b"220 2.0.0 Ready to start TLS\r\n"
             case "QUIT":
                 return b"221 2.0.0 Bye\r\n"
             case _:

@@ -2,11 +2,11 @@
 
 It is the protocol of the socket's transport and the transport of its owner, which reads and writes plain octets.
 Whatever the owner has written before the handshake is done is lost, since nothing may go out in the clear any
-more. A peer that breaks TLS gets the alert that OpenSSL has for it, and the owner hears why.
+more. Refuses to know which side it is. A peer that breaks TLS gets the alert that OpenSSL has for it, and the
+owner hears why.
 """
 
 import asyncio
-import ssl
 from typing import Any, Protocol
 
 from relayd.base.tls import Codec, TlsError
@@ -16,7 +16,7 @@ class Owner(Protocol):
     """Who speaks on it: a protocol, beside what only TLS brings."""
 
     def secured(self, version: str, cipher: str, *, spoke: bool) -> None:
-        """The handshake is done; whether the client spoke right behind it. Its octets come next."""
+        """The handshake is done; whether the peer spoke right behind it. Its octets come next."""
 
     def insecure(self, reason: str) -> None:
         """TLS has failed; nothing more comes or goes."""
@@ -25,7 +25,7 @@ class Owner(Protocol):
         """Plain octets."""
 
     def eof_received(self) -> bool:
-        """The client says no more; whether its socket stays open."""
+        """The peer says no more; whether its socket stays open."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
@@ -42,12 +42,16 @@ class Secured(asyncio.Transport, asyncio.Protocol):
 
     __slots__ = ("_codec", "_has_failed", "_owner", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, owner: Owner, context: ssl.SSLContext) -> None:
+    def __init__(self, transport: asyncio.Transport, owner: Owner, codec: Codec) -> None:
         # Without the dictionary that asyncio's own transports have for each.
         self._transport = transport
         self._owner = owner
-        self._codec = Codec(context)
+        self._codec = codec
         self._has_failed = False
+
+    def begin(self) -> None:
+        """Say the first word of the handshake, where that is ours."""
+        self.data_received(b"")
 
     # The protocol of the socket.
 
