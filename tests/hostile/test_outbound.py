@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relayd.deliver.connection import Connection, connect
+from relayd.deliver.connecting import connect
+from relayd.deliver.connection import Connection, Manner
 from relayd.deliver.exchangers import Candidate
 from relayd.deliver.limits import Limits
 from relayd.deliver.parcel import Parcel
@@ -86,7 +87,9 @@ def test_an_exchanger_takes_a_hostile_file_for_one_message(is_streamed: bool) ->
 
     async def main() -> None:
         address, port = exchanger.address
-        reached = await connect(Candidate(10, "mx.test", ip_address(address), port), "relay.test", limits=Limits())
+        reached = await connect(
+            Candidate(10, "mx.test", ip_address(address), port), Manner("relay.test"), limits=Limits()
+        )
         assert isinstance(reached, Connection)
         assert isinstance(await reached.event(), Ready)
         for body in bodies:
