@@ -28,7 +28,7 @@ from tests.bench.table import judged, table
 from tests.world.postfix import available
 
 # Each is a module here with a `main`.
-OTHERS = ("scale", "sessions")
+OTHERS = ("scale", "sessions", "kept", "choosing")
 _HEADLINE = next(case for case in CASES if case.name == "headline")
 _QUICK_MESSAGES, _QUICK_ROUNDS = 1500, 3
 # Begin no new round after; end a round after; how long a round should be at most, on a slow machine too.
