@@ -98,7 +98,7 @@ def test_an_address_has_so_many_sessions_and_no_more(tmp_path: Path) -> None:
 
 def test_whoever_holds_all_sessions_does_not_keep_others_out(tmp_path: Path) -> None:
     """Short of descriptors: one address is stopped before the room is used up, and who is served goes on."""
-    with live(tmp_path, files=200) as running, ExitStack() as open_:
+    with live(tmp_path, files=psutil.Process().num_fds() + 180) as running, ExitStack() as open_:
         served = open_.enter_context(running.client())
         served.begins()
         said = [greeting(open_.enter_context(connected(running, "127.0.0.1"))) for _ in range(150)]
