@@ -1,0 +1,15 @@
+"""What holds for all tests: a plain run tries the same examples each time, the long one looks for new ones.
+
+So a change is judged by the same tests as the one before it, and chance finds its cases where there is time. No
+example has a deadline: how long it takes says more about the machine than about the code.
+"""
+
+import hypothesis
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose by the marker that was asked for."""
+    is_plain = config.getoption("markexpr") == "not long"
+    hypothesis.settings.register_profile("relayd", deadline=None, derandomize=is_plain)
+    hypothesis.settings.load_profile("relayd")
