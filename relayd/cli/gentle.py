@@ -26,16 +26,20 @@ T = TypeVar("T")
 def gently(work: Callable[[], int]) -> int:
     """Do the work in a child of its own session; give its exit status."""
     sys.stdout.flush()
+    # An interrupt right behind the fork waits until it would end both.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child = os.fork()
     if child == 0:
         status = _FAILED
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             _give_way()
             status = work()
             sys.stdout.flush()
         finally:
             os._exit(status)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _, status = os.waitpid(child, 0)
     except BaseException:
         os.kill(child, signal.SIGKILL)
