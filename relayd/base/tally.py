@@ -8,6 +8,7 @@ guard and no wall. Refuses to know what the numbers are compared with; the clock
 
 import mmap
 import secrets
+from collections.abc import Iterator
 from hashlib import blake2b
 
 # Each part is a table of clients: 640 KiB, of which only the pages in use cost memory.
@@ -133,10 +134,10 @@ def _hour(now: float) -> int:
     return int(now // _HOUR_SECONDS) + 1
 
 
-def _near(tag: int) -> list[int]:
-    """Where an entry of this tag may be."""
+def _near(tag: int) -> Iterator[int]:
+    """Where an entry of this tag may be; nearly always it is the first, and each command asks."""
     home = (tag >> 1) % _PLACES
-    return [(home + step) % _PLACES * _FIELDS for step in range(_REACH)]
+    return ((home + step) % _PLACES * _FIELDS for step in range(_REACH))
 
 
 def _find(part: "memoryview[int]", tag: int) -> int | None:

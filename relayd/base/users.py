@@ -86,11 +86,6 @@ class Hash:
         return f"$scrypt$n={self.n},r={self.r},p={self.p}${salt}${digest}"
 
 
-def hash_password(password: str) -> str:
-    """The written form of a new hash; raises UsersError for a password that cannot be."""
-    return str(Hash.of(password))
-
-
 # For names that nobody has, so that the time tells nothing; no password fits it.
 _NOBODY = Hash(_N, _R, _P, secrets.token_bytes(_SALT_OCTETS), secrets.token_bytes(_HASH_OCTETS))
 

@@ -21,7 +21,6 @@ from relayd.spool.errors import SpoolError
 from relayd.spool.outcome import Outcome
 
 _GONE = reply(451, "4.4.2", "the exchanger closed the connection before MAIL")
-
 _STOPPED = reply(451, "4.4.2", "stopped before the end of the mail data")
 
 

@@ -77,7 +77,7 @@ class Hop:
         self._destination = destination
         self._route = route
         self._ways = ways
-        self._rule = route.rank if route is not None and route.rank is not None else ways.settings.rank
+        self._rule = ways.rule_of(route)
         self._share = ways.shares.of(destination)
         self._arrivals = 0
         # At which transaction an exchanger's greeting was heard last.

@@ -48,7 +48,7 @@ def error_of(route: Route) -> Reply | None:
     if route.error is None:
         return None
     status, _, text = route.error.partition(" ")
-    return reply(450 if status.startswith("4") else 550, status, text)
+    return reply(550, status, text)
 
 
 def holding(routes: Mapping[str, Route]) -> frozenset[str]:

@@ -61,7 +61,7 @@ async def look_out(domain: str, ways: Ways, *, is_probing: bool) -> Outlook:
     name = a_labels(domain).lower()
     key = route_key(ways.routes, name)
     route = None if key is None else ways.routes[key]
-    rule = route.rank if route is not None and route.rank is not None else ways.settings.rank
+    rule = ways.rule_of(route)
     tls = tls_mode(route)
     if route is not None and route.error is not None:
         return Outlook(name, key, rule, tls, None, (), f"the route refuses it: 550 {route.error}")

@@ -40,11 +40,10 @@ async def probe(candidates: Sequence[Candidate], ways: Ways) -> dict[Candidate, 
 
 async def _probe(candidate: Candidate, ways: Ways) -> Probed:
     began = ways.clock()
-    sources = [each for each in ways.settings.source if each.version == candidate.address.version]
     connection = await connect(
         candidate,
         Manner(ways.ehlo_name),
-        sources[0] if sources else None,
+        ways.source_of(candidate),
         limits=ways.limits,
         transcript=Transcript(ways.clock),
     )

@@ -93,14 +93,13 @@ class Approach:
             # The name was this host's own, and DNS has made another of it.
             transcript.ended(_NOT_KNOWN)
             return _NOT_KNOWN
-        sources = [each for each in ways.settings.source if each.version == candidate.address.version]
         terms = Terms(credentials=self.credentials, in_clear=mode == "off" and candidate.address.is_loopback)
         if mode != "off":
             terms = replace(terms, tls="opportunistic" if mode == "opportunistic" else "require")
         return await connect(
             candidate,
             Manner(ways.ehlo_name, terms, partial(ways.handshakes.codec, candidate, mode)),
-            ways.dice.choice(sources) if sources else None,
+            ways.source_of(candidate),
             limits=limits,
             transcript=transcript,
         )

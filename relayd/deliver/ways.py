@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from relayd.base import events, names
 from relayd.base.counters import Slot
-from relayd.base.sections import Config, Delivery, Route
+from relayd.base.sections import Config, Delivery, Route, Rule
 from relayd.deliver.backoff import Backoffs
-from relayd.deliver.exchangers import IP, Ourselves
+from relayd.deliver.exchangers import IP, Candidate, Ourselves
 from relayd.deliver.handshakes import Handshakes
 from relayd.deliver.limits import Limits
 from relayd.deliver.measures import Latencies
@@ -48,6 +48,15 @@ class Ways:
     counters: Slot
     write: Callable[[events.Event], None]
     places: asyncio.Semaphore
+
+    def rule_of(self, route: Route | None) -> Rule:
+        """How exchangers are ranked: as the route says, else as is configured for all."""
+        return self.settings.rank if route is None or route.rank is None else route.rank
+
+    def source_of(self, candidate: Candidate) -> IP | None:
+        """The address of ours that a connection to it comes from, any of several; None: the system's choice."""
+        sources = [each for each in self.settings.source if each.version == candidate.address.version]
+        return self.dice.choice(sources) if sources else None
 
 
 def ways_of(

@@ -29,7 +29,6 @@ from relayd.master.report import Process, Report, listening, process, totals
 
 # After the time that a stop may take, a child gets this much longer to notice, and is then killed.
 _GRACE_SECONDS = 5.0
-_AT_ONCE_SECONDS = 1.0
 _CONTROL_SECONDS = 10.0
 
 

@@ -160,12 +160,11 @@ class Connection(asyncio.Protocol):
         """
         if self._is_lost or self._reception.is_busy:
             return
+        patience = min(timeout, _HANDSHAKE_SECONDS) if self._is_shaking else timeout
         if self._transport.is_closing():
             if now - self._heard >= _LAST_REPLIES_SECONDS:
                 self._transport.abort()
-        elif now - self._heard >= (
-            min(timeout, _HANDSHAKE_SECONDS) if self._is_shaking else timeout
-        ) or self._reception.dribbles(now, timeout):
+        elif now - self._heard >= patience or self._reception.dribbles(now, timeout):
             self._reason = "timeout"
             self._session.time_out()
             self._go_on()

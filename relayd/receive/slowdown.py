@@ -1,9 +1,9 @@
 """The slowdown: how long a client waits before its next password is looked at. Pure: it is given the time.
 
 Each failure of an address doubles the wait, 1, 2, 4 … 30 s. A success forgets them when all were for the same
-user, who has mistyped a password; so does an hour without a failure. Attempts that come at once wait in a row, so
-that many sessions guess no faster than one. Bounded: of too many addresses those are forgotten whose last failure
-is the longest ago.
+user, who has mistyped a password; so does an hour without a failure. Once an address has failed, attempts that
+come at once wait in a row, so that many sessions guess no faster than one; each worker counts for itself. Bounded:
+of too many addresses those are forgotten whose last failure is the longest ago.
 """
 
 from collections import OrderedDict

@@ -1,11 +1,10 @@
 """A conversation: the client's side of one SMTP dialogue as a state machine (RFC 5321 sections 3 and 4).
 
 Replies go in by `feed`, commands come out of `output`, and `next_event` says what happened: the server is
-ready, it wants the mail data, a transaction ended, the conversation is over. While `phase` is TLS, whoever has the
-connection shakes hands, and says so by `secured`. Commands are pipelined when the
-server offers PIPELINING (RFC 2920). Each reply answers the first command sent that has none yet, and its first
-digit decides (section 4.3.2). A reply that answers nothing ends the conversation: once that is out of step, a 250
-may be about anything.
+ready, it wants the mail data, a transaction ended, the conversation is over. While `phase` is TLS, whoever has
+the connection shakes hands, and says so by `secured`. Commands are pipelined when the server offers PIPELINING
+(RFC 2920). Each reply answers the first command sent that has none yet, and its first digit decides (section
+4.3.2). A reply that answers nothing ends the conversation: once that is out of step, a 250 may be about anything.
 
 Refuses to know sockets, clocks and queues; `phase` says what is waited for, and `TIMEOUTS` how long. A server
 that does not keep to the protocol ends the conversation with a reply that says so; nothing it says raises.

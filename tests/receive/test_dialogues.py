@@ -11,7 +11,7 @@ import pytest
 from relayd.base import raw
 from relayd.base.config import Config
 from relayd.base.sections import Auth, Tls
-from relayd.base.users import Users, hash_password
+from relayd.base.users import Hash, Users
 from tests.receive.live import HOST, Client, Live, live
 from tests.world import dialogue
 from tests.world.authority import certify
@@ -37,7 +37,7 @@ PLAYS = [
     for loop in ("uvloop", "asyncio")
     if loop == "uvloop" or each.name in CORE
 ]
-_SECRET = hash_password("secret")
+_SECRET = str(Hash.of("secret"))
 # Where nobody waits the sweep must not come in between.
 _LONG, _SHORT = 300.0, 0.3
 
