@@ -6,6 +6,7 @@ offered again later: it is true whatever the disk says. What a step raises that 
 which is told, and the step comes again later too.
 """
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -69,6 +70,10 @@ class Accounts:
         self._summaries = Summaries(self._digests, limits.collect, office.later, self._tell_together)
         self._accounts: dict[str, Account] = {}
         self._steps = 0
+        # Messages that an exchanger has taken and the spool does not know of: a kill makes copies of them.
+        self._unknown: set[str] = set()
+        self._is_near = asyncio.Event()
+        self._is_near.set()
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -98,6 +103,7 @@ class Accounts:
             return
         outcomes = self._judged(parcel.job, outcomes)
         account.note(outcomes)
+        self._look_at(account)
         self._step(account)
         try:
             for outcome in outcomes:
@@ -125,6 +131,26 @@ class Accounts:
         if account is None:
             self._office.bug("report", LookupError(f"{parcel.job.id} is not in flight"))
         return account
+
+    async def caught_up(self) -> None:
+        """Return when the spool is not far behind with what exchangers have taken.
+
+        A disk that fails is not waited for: it may be full, and the mail that goes makes room.
+        """
+        while not self._is_near.is_set():
+            await self._is_near.wait()
+
+    def _look_at(self, account: Account) -> None:
+        """Note whether the spool is about to be told that an exchanger has taken the message."""
+        is_at_it = account.job.id in self._accounts and not account.is_lost and not account.delay
+        if is_at_it and any(outcome.kind.is_delivery for outcome in account.unrecorded):
+            self._unknown.add(account.job.id)
+        else:
+            self._unknown.discard(account.job.id)
+        if len(self._unknown) < self._limits.unrecorded:
+            self._is_near.set()
+        else:
+            self._is_near.clear()
 
     async def promise(self, parcel: Parcel, via: Via) -> None:
         """Write down that one parcel may arrive, before its last octets go, so that a kill leaves word of it."""
@@ -189,20 +215,24 @@ class Accounts:
             # Somebody else has the message now: what follows is theirs.
             self._office.write(events.SpoolTrouble(id=account.job.id, reason=str(result)))
             account.is_lost = True
+            self._look_at(account)
             if account.others:
                 # The summary was to be queued as this one's; it is the next one's now.
                 self._tell_together(account.others, account.originator)
         elif isinstance(result, Exception):
             self._tell_trouble(account.job, result)
             account.delay = min(max(self._limits.trouble, 2 * account.delay), self._limits.trouble_most)
+            self._look_at(account)
             self._office.later(account.delay, lambda: self._try_again(account))
             return
         account.is_busy = False
         account.delay = 0.0
         if isinstance(result, _Recorded):
             del account.unrecorded[: result.outcomes]
+            self._look_at(account)
         elif isinstance(result, Composed):
             self._close(account)
+            self._look_at(account)
             self._tell_end(account, result)
             for other in account.others:
                 other.told_by = derived(account.job.id, result.notices[0].attempt)

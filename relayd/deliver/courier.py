@@ -148,6 +148,7 @@ class Courier:
 
     async def _next(self, reached: Reached) -> tuple[Reached, Parcel] | None:
         """The next parcel for this connection, and why this one; None when it has served."""
+        await self._means.caught_up()
         connection = reached.connection
         kept: Reached | None = reached
         if self._is_kept:

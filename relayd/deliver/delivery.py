@@ -82,6 +82,7 @@ class DeliveryProcess:
                 report=self._accounts.report,
                 postpone=self._accounts.postpone,
                 divide=self._accounts.divide,
+                caught_up=self._accounts.caught_up,
                 promise=self._accounts.promise if post.config.delivery.in_doubt == "hold" else None,
                 bug=self._bug,
             )

@@ -29,9 +29,11 @@ class Limits:
     An originator gets `notices` notifications an hour, and the rest of the hour's as a summary; what is to go into
     it is collected for `collect`.
 
-    The process: at most `in_flight` messages are claimed, `at_once` in one turn; the folders are read every
-    `poll_new` and `poll_cur`. After an error of the disk the next try is `trouble` away, then twice as far, up
-    to `trouble_most`. At a stop, servers have `farewell` to answer QUIT and the disk `last_write`.
+    The process: at most `in_flight` messages are claimed, `at_once` in one turn. While `unrecorded` messages that
+    exchangers have taken are not yet recorded, no further one goes, since a kill would send each of them again.
+    The folders are read every `poll_new` and `poll_cur`. After an error of the disk the next try is `trouble`
+    away, then twice as far, up to `trouble_most`. At a stop, servers have `farewell` to answer QUIT and the disk
+    `last_write`.
     """
 
     connect: float = 30.0
@@ -57,6 +59,7 @@ class Limits:
 
     in_flight: int = 2000
     at_once: int = 200
+    unrecorded: int = 20
     poll_new: float = 1.0
     poll_cur: float = 30.0
     trouble: float = 10.0

@@ -750,6 +750,33 @@ def test_a_message_that_is_to_be_held_does_not_wait_for_a_summary(config: Config
     assert (settlement.hold, settlement.owe, len(settlement.notices)) == (True, False, 1)
 
 
+def test_no_further_mail_goes_while_much_that_was_taken_is_not_recorded(config: Config) -> None:
+    """A kill makes copies of that, so it has a bound; a disk that fails is not waited for."""
+
+    async def main() -> None:
+        bureau = Bureau(config, Limits(unrecorded=2))
+        for message_id, kind in (("one", Kind.DELIVERED), ("two", Kind.DEFERRED)):
+            made = job(message_id=message_id)
+            bureau.accounts.open(made, 1)
+            report(bureau, made, kind, 0)
+        await bureau.accounts.caught_up()
+        made = job(message_id="three")
+        bureau.accounts.open(made, 1)
+        report(bureau, made, Kind.DELIVERED, 0)
+        waiting = asyncio.ensure_future(bureau.accounts.caught_up())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        bureau.spool.trouble = [SpoolFailed("EIO")]
+        bureau.run()
+        await waiting
+        assert [each.job.id for each in bureau.spool.settled] == ["two", "three"]
+        bureau.wait()
+        bureau.run()
+        assert len(bureau.accounts) == 0
+
+    asyncio.run(main())
+
+
 class PastDigests(Digests):
     """The hour of waiting is over for everybody."""
 

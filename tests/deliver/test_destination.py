@@ -82,6 +82,28 @@ def test_a_connection_is_given_back_after_so_many_transactions(tmp_path: Path) -
         assert [mails(session) for session in around.exchangers[0].sessions] == [5, 5, 5, 5]
 
 
+def test_while_the_spool_is_behind_nothing_goes(tmp_path: Path) -> None:
+    """What is taken and not recorded would go again after a kill; the connection is kept meanwhile."""
+
+    async def main() -> None:
+        town = around.town("connections_per_destination = 1", idle=LONGEST_SECONDS)
+        destination = town.destination()
+        town.is_near.clear()
+        for each in letters(3):
+            destination.add(each)
+        while not destination.connections:
+            await turn()
+        assert len(destination._waiting) == 3
+        town.is_near.set()
+        await town.reported(3)
+        assert town.kinds() == {Kind.DELIVERED: 3}
+        await stopped(destination)
+
+    with surroundings(tmp_path) as around:
+        run(main)
+        assert around.exchangers[0].connections == 1
+
+
 def test_a_parcel_that_comes_later_takes_the_idle_connection(tmp_path: Path) -> None:
     """While it is kept."""
 

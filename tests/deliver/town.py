@@ -60,6 +60,9 @@ class Town:
         self.events: list[events.Event] = []
         self.bugs: list[Exception] = []
         self.now: float | None = None
+        # Whether the spool is not behind with what was delivered.
+        self.is_near = asyncio.Event()
+        self.is_near.set()
         self.counters = Board(1).slot(0)
         self._reported = asyncio.Event()
         self._noted = asyncio.Event()
@@ -74,10 +77,14 @@ class Town:
             mail=Mail(self.spool),
             report=self._report,
             promise=None,
+            caught_up=self._caught_up,
             divide=self.divided.append,
             postpone=lambda parcel, due: self.postponed.append((parcel, due)),
             bug=lambda where, error: self.bugs.append(error),
         )
+
+    async def _caught_up(self) -> None:
+        await self.is_near.wait()
 
     def hop(self, destination: str = "example.net", route: Route | None = None) -> Hop:
         """The way to a destination."""
