@@ -9,7 +9,8 @@ fail() { say "$@"; exit 1; }
 
 # pins NEED: one a line. Starting Python to read setup.py would cost more than all the rest of a check.
 pins() {
-    sed -n '/^RUNTIME = \[/,/^\]/s/^ *"\([^"]*\)".*/\1/p' "$top/setup.py"
+    sed -n -e '/^RUNTIME = \[/,/^\]/s/^ *"\([^"]*\)".*/\1/p' \
+        -e '/^METRICS = \[/,/^\]/s/^ *"\([^"]*\)".*/\1/p' "$top/setup.py"
     [ "$1" = relayd ] || sed -n '/^TEST = \[/,/^\]/s/^ *"\([^"]*\)".*/\1/p' "$top/setup.py"
 }
 

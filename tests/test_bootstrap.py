@@ -99,7 +99,7 @@ def test_the_first_run_installs_the_pins_and_runs(checkout: Checkout) -> None:
     status, said = checkout.run("relayd", "status", "-c", "a b")
     assert status == 0
     assert len(said) == 2
-    assert checkout.calls("pip")[0].endswith(" ".join(pinned("RUNTIME")))
+    assert checkout.calls("pip")[0].endswith(" ".join(pinned("RUNTIME", "METRICS")))
     assert checkout.calls("relayd") == ["status -c a b"]
     assert not (checkout.top / ".venv.new").exists()
     assert f"venv {checkout.venv}\n" in (checkout.venv / "pyvenv.cfg").read_text()
@@ -117,7 +117,7 @@ def test_the_test_command_adds_its_own_pins(checkout: Checkout) -> None:
     """bin/test after bin/relayd installs its packages too, once, and bin/relayd is content with that."""
     checkout.run("relayd")
     checkout.run("test", "-k", "x")
-    assert checkout.calls("pip")[1].endswith(" ".join(pinned("RUNTIME", "TEST")))
+    assert checkout.calls("pip")[1].endswith(" ".join(pinned("RUNTIME", "METRICS", "TEST")))
     assert checkout.run("test", "-k", "x") == (0, [])
     assert checkout.run("relayd") == (0, [])
     assert len(checkout.calls("pip")) == 2
@@ -128,6 +128,16 @@ def test_the_test_command_runs_every_check(checkout: Checkout) -> None:
     """Without arguments: one check that fails does not hide the others, and is the exit status."""
     assert checkout.run("test", FAILING="-m mypy")[0] == 1
     assert [len(checkout.calls(name)) for name in ("ruff", "mypy", "pytest")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("command", "module"), [("bench", "tests.bench"), ("pages", "tests.packaging.pages")])
+def test_what_measures_and_makes_has_the_packages_of_the_tests(
+    checkout: Checkout, command: str, module: str
+) -> None:
+    """bin/bench and bin/pages run code of tests/."""
+    assert checkout.run(command)[0] == 0
+    assert checkout.calls("pip")[0].endswith(" ".join(pinned("RUNTIME", "METRICS", "TEST")))
+    assert checkout.calls(module) == [""]
 
 
 def test_changed_pins_are_installed(checkout: Checkout) -> None:

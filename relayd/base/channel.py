@@ -17,8 +17,16 @@ class Message(msgspec.Struct, frozen=True, tag_field="say"):
     """Anything said on a channel."""
 
 
+class Waiting(Message, frozen=True, tag="waiting"):
+    """Child: everything is checked and read. What another process may have is taken after the word to begin."""
+
+
+class Begin(Message, frozen=True, tag="begin"):
+    """Master: take what the work needs (clients, the delivery lock), and work."""
+
+
 class Ready(Message, frozen=True, tag="ready"):
-    """Child: the work can begin."""
+    """Child: it works."""
 
 
 class Refused(Message, frozen=True, tag="refused"):
@@ -39,9 +47,13 @@ class Refused(Message, frozen=True, tag="refused"):
 
 
 class Retire(Message, frozen=True, tag="retire"):
-    """Master: begin nothing new, end what runs within so many seconds, and exit."""
+    """Master: begin nothing new, end what runs within so many seconds, and exit.
+
+    Gently, sessions go on within that time as if nothing had happened, and only then are asked to end.
+    """
 
     seconds: float
+    gently: bool = False
 
 
 class Reopen(Message, frozen=True, tag="reopen_log"):
@@ -74,7 +86,7 @@ class Garbled(Message, frozen=True, tag="garbled"):
     beginning: str
 
 
-Said = Ready | Refused | Retire | Reopen | Operate | Operated
+Said = Waiting | Begin | Ready | Refused | Retire | Reopen | Operate | Operated
 
 _decoder: msgspec.json.Decoder[Said] = msgspec.json.Decoder(Said)
 _encoder = msgspec.json.Encoder()

@@ -64,6 +64,8 @@ def warnings(config: Config) -> list[str]:
             found.append(f"RFC 5321 section 5.1 wants preference first; {place} ranks by latency only")
     if names.everyone(config.relay.allow):
         found.append("this is an open relay: [relay] allow holds every address, and open = true")
+    if config.metrics is not None and not names.is_loopback(config.metrics.address):
+        found.append("[metrics] listen is no loopback address: whoever reaches it reads how much mail goes where")
     if config.tls is not None and not any(offers_tls(config, each) for each in config.listeners):
         found.append("[tls] is not used: no listener offers TLS")
     if config.auth is not None and not any(hears_passwords(config, each) for each in config.listeners):

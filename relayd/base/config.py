@@ -11,6 +11,7 @@ import re
 import socket
 import tomllib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,33 @@ from relayd.base.names import is_loopback
 from relayd.base.reading import Reading
 from relayd.base.sections import Config
 
-__all__ = ["Config", "ConfigError", "is_loopback", "load", "warnings"]
+__all__ = ["Config", "ConfigError", "is_loopback", "load", "read", "warnings"]
 
+# Nobody writes so much, and a device has no end.
+_LARGEST = 4_000_000
+_PORTION = 50_000
 _PLACE = re.compile(r" - at `\$\.(\w+)(?:\[(\d+)\])?(?:\.(\w+))?`$")
 
 
 def load(
-    path: Path | None, *, spool: Path | None = None, addresses: Sequence[str] = (), port: int | None = None
+    path: Path | None,
+    *,
+    spool: Path | None = None,
+    addresses: Sequence[str] = (),
+    port: int | None = None,
+    text: str | None = None,
 ) -> Config:
     """Read a file, or the defaults when `path` is None (then the spool is ./spool); the rest overrides it.
 
     `addresses` replace the listeners' addresses and keep their ports, `port` replaces all ports, and `spool` is
-    relative to the working directory. Raises ConfigError.
+    relative to the working directory. `text` is what stands in the file, where it was read already. Raises
+    ConfigError.
     """
     if path is None:
         reader = _Reader("built-in defaults", {"spool": {"directory": "spool"}})
         base = Path.cwd()
     else:
-        reader = _Reader(str(path), _parse(path))
+        reader = _Reader(str(path), _parse(path, read(path) if text is None else text))
         base = path.absolute().parent
     file = reader.convert()
     written = reader.listeners(file)
@@ -50,13 +60,26 @@ def load(
     return config
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def read(path: Path) -> str:
+    """What stands in the file; raises ConfigError."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        with open(path, "rb") as file:
+            # In portions: one read of so many octets takes so much memory first, whatever there is to read.
+            portions = iter(lambda: file.read(_PORTION), b"")
+            octets = b"".join(islice(portions, _LARGEST // _PORTION + 1))
+        if len(octets) <= _LARGEST:
+            return octets.decode("utf-8")
+        why = f"no configuration: longer than {_LARGEST // 1_000_000} MB"
     except OSError as error:
         why = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
         why = f"not UTF-8 at octet {error.start}"
+    raise ConfigError(f"{path}: {why}")
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         why = f"not TOML: {error}"
     except (ValueError, RecursionError):
@@ -93,7 +116,7 @@ class _Reader(Reading):
 
     def convert(self) -> raw.File:
         """Check tables, keys, numbers and choices."""
-        self.check_keys("", self._tables, raw.File.__struct_fields__, not_yet=raw.NOT_YET)
+        self.check_keys("", self._tables, raw.File.__struct_fields__)
         for name, kind in raw.TABLES.items():
             found = self._tables.get(name)
             for index, table in enumerate(found if isinstance(found, list) else [found]):
@@ -150,8 +173,8 @@ class _Reader(Reading):
     ) -> Config:
         """The values, not yet checked against each other. Relative paths start at `base`."""
         process, session, log = file.process, file.session, file.log
-        directory = self.value("[spool]", "directory", file.spool.directory, names.path)
-        spool = spool or _below(base, directory)
+        directory = self.optional("[spool]", "directory", file.spool.directory, names.path)
+        spool = spool or _below(base, directory or _usual_spool(base))
         pid_file = self.optional("[process]", "pid_file", process.pid_file, names.path)
         log_file = self.optional("[log]", "file", log.file, names.path)
         maximum = self.value("[session]", "maximum_message", session.maximum_message, units.some_size)
@@ -167,6 +190,7 @@ class _Reader(Reading):
                 workers=process.workers,
                 pid_file=spool / "relayd.pid" if pid_file is None else _below(base, pid_file),
                 stop_timeout=self.value("[process]", "stop_timeout", process.stop_timeout, units.duration),
+                drain_timeout=self.value("[process]", "drain_timeout", process.drain_timeout, units.duration),
             ),
             spool=sections.Spool(directory=spool, minimum_free=max(10**9, 4 * maximum) if free is None else free),
             relay=sections.Relay(
@@ -193,9 +217,19 @@ class _Reader(Reading):
                 timeout=self.value("[dns]", "timeout", file.dns.timeout, units.interval),
             ),
             log=sections.Log(format=log.format, file=None if log_file is None else _below(base, log_file)),
+            metrics=self._metrics(file.metrics),
+            health=sections.Health(
+                overdue=self.value("[health]", "overdue", file.health.overdue, units.interval),
+                window=self.value("[health]", "window", file.health.window, units.interval),
+                restarts=file.health.restarts,
+            ),
             tls=None if file.tls is None else self._tls(file.tls, base),
             auth=None if file.auth is None else self._auth(file.auth, base),
         )
+
+    def _metrics(self, table: raw.Metrics) -> sections.Metrics | None:
+        place = self.optional("[metrics]", "listen", table.listen, names.place)
+        return None if place is None else sections.Metrics(*place)
 
     def _tls(self, table: raw.Tls, base: Path) -> sections.Tls:
         return sections.Tls(
@@ -233,6 +267,12 @@ class _Reader(Reading):
         if found is not None:
             label = self._label(found.table, found.index) if found.table else ""
             raise self.fail(label, found.key, found.value, found.why)
+
+
+def _usual_spool(base: Path) -> str:
+    # A checkout has etc/ and spool/ side by side. For a system's /etc that would be a folder in its root.
+    is_systems = Path(os.path.normpath(base)).is_relative_to("/etc")
+    return "/var/spool/relayd" if is_systems else "../spool"
 
 
 def _below(base: Path, path: str) -> Path:

@@ -97,19 +97,27 @@ class RecipientRefused(Event, frozen=True, kw_only=True, tag="recipient.refused"
 
 
 class MessageAccepted(Event, frozen=True, kw_only=True, tag="message.accepted"):
-    """A message is durable and was acknowledged; `size` in octets of mail data, as the client sent it."""
+    """A message is durable and was acknowledged; `size` in octets of mail data, as the client sent it.
+
+    `protocol` says whether it came in TLS and from a user (RFC 3848).
+    """
 
     id: str
     session: str
+    client: str
+    user: str = ""
+    protocol: str = ""
     reverse_path: str
     recipients: int
     size: int
 
 
 class MessageRefused(Event, frozen=True, kw_only=True, tag="message.refused"):
-    """Mail data was not taken."""
+    """Mail data was not taken; `id` is what the message would have been named, where it came so far."""
 
+    id: str = ""
     session: str
+    client: str
     reply: str
 
 
@@ -117,6 +125,7 @@ class DeliveryAttempted(Event, frozen=True, kw_only=True, tag="delivery.attempte
     """An exchanger did not come to MAIL; the next one is tried, where there is one."""
 
     id: str
+    session: str = ""
     destination: str
     exchanger: str
     address: str
@@ -127,6 +136,7 @@ class DeliveryInClear(Event, frozen=True, kw_only=True, tag="delivery.in_clear")
     """An exchanger offers TLS and did not come to it, as the reply says: it gets the mail without."""
 
     id: str
+    session: str = ""
     exchanger: str
     address: str
     reply: str
@@ -134,6 +144,8 @@ class DeliveryInClear(Event, frozen=True, kw_only=True, tag="delivery.in_clear")
 
 class _Delivery(Event, frozen=True, kw_only=True):
     id: str
+    # In which the message came; a notification came in none.
+    session: str = ""
     recipients: str
     attempt: int
     reply: str
@@ -186,9 +198,13 @@ class CircuitClosed(Event, frozen=True, kw_only=True, tag="circuit.closed"):
 
 
 class DsnQueued(Event, frozen=True, kw_only=True, tag="dsn.queued"):
-    """A notification went into the spool, about the message `about`."""
+    """A notification went into the spool, about the message `about`; a summary has a line for each of several.
 
-    id: str = ""
+    `session` is that of the message which it is about.
+    """
+
+    id: str
+    session: str = ""
     about: str
     recipient: str
 
@@ -196,7 +212,8 @@ class DsnQueued(Event, frozen=True, kw_only=True, tag="dsn.queued"):
 class DsnOmitted(Event, frozen=True, kw_only=True, tag="dsn.omitted"):
     """Recipients failed and nobody is told: there is nobody to tell, or who sent it wants to hear nothing."""
 
-    about: str
+    id: str
+    session: str = ""
     recipients: str
     reply: str
 
@@ -205,21 +222,20 @@ class MessageRemoved(Event, frozen=True, kw_only=True, tag="queue.removed"):
     """A message left the queue without being delivered to all."""
 
     id: str
+    session: str = ""
     reason: str
 
 
-class QueueHeld(Event, frozen=True, kw_only=True, tag="queue.held"):
-    """A message goes to hold/, for a person to decide: nobody knows whether it arrived, or its route says so."""
+class QueueMoved(Event, frozen=True, kw_only=True, tag="queue.moved"):
+    """A message has gone from one folder of the spool to another, by an operator's hand or as the reason says.
+
+    In failed/ is what is no sound message of ours: then `id` is the file's name, where it has no ID.
+    """
 
     id: str
-    reason: str
-
-
-class QueueSetAside(Event, frozen=True, kw_only=True, tag="queue.moved"):
-    """A file that is no sound message of ours was moved to failed/."""
-
-    id: str
-    state: str
+    session: str = ""
+    was: str = ""
+    now: str
     reason: str
 
 
@@ -273,12 +289,30 @@ class ProcessReady(Event, frozen=True, kw_only=True, tag="process.ready"):
 
 
 class ProcessDied(Event, frozen=True, kw_only=True, tag="process.died"):
-    """It ended and was not meant to."""
+    """It ended and was not meant to; `in_a_row` counts early deaths, which make it wait for its next start.
+
+    What is being replaced, or was to replace another, is not started again.
+    """
 
     role: str
     child: int
     reason: str
-    restart_in_s: float
+    restart_in_s: float | None
+    in_a_row: int | None = None
+
+
+class ProcessHung(Event, frozen=True, kw_only=True, tag="process.hung"):
+    """It makes no progress: `stack` says where each of its threads is.
+
+    It is `killed` and replaced, unless the disk holds it up: that is said again each minute.
+    """
+
+    role: str
+    child: int
+    reason: str
+    seconds: float
+    killed: bool
+    stack: str = ""
 
 
 class ProcessRetired(Event, frozen=True, kw_only=True, tag="process.retired"):
@@ -292,6 +326,13 @@ class ConfigLoaded(Event, frozen=True, kw_only=True, tag="config.loaded"):
     """The configuration in force."""
 
     source: str
+
+
+class ConfigRefused(Event, frozen=True, kw_only=True, tag="config.refused"):
+    """A reload came to nothing; `source` is what stays in force."""
+
+    source: str
+    reason: str
 
 
 class ConfigWarning(Event, frozen=True, kw_only=True, tag="config.warning"):
@@ -309,5 +350,7 @@ class LogDropped(Event, frozen=True, kw_only=True, tag="log.dropped"):
 class Bug(Event, frozen=True, kw_only=True, tag="bug"):
     """An exception that nobody expected: a defect of relayd, and please report it."""
 
+    id: str = ""
+    session: str = ""
     where: str
     traceback: str

@@ -1,12 +1,15 @@
-"""A line: one event as text for people (`time relayd[pid] event key=value …`) or as JSON. Pure.
+"""A line: one event as text for people (`time relayd[pid] event key=value …`) or as JSON, written and read. Pure.
 
 Whatever a peer sent, it stays one line of printable characters and at most LONGEST octets: what is not printable
-is escaped, what is too long loses its middle and shows it by `…`. It does not fail for any value.
+is escaped, what is too long loses its middle and shows it by `…`. It does not fail for any value, and
+whoever reads passes over what is no line of ours.
 """
 
 import json
+import math
+import re
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -18,6 +21,24 @@ Format = Literal["text", "json"]
 LONGEST = 4000
 # How much of each value is kept when the line is too long, from generous to what always fits.
 _LENGTHS = (1500, 600, 200, 50, 15)
+
+_TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)"
+# Who collects lines from standard error puts words of his own before them, the machine's name for one.
+_AHEAD = r'(?:[^"={\\]{0,200}\s)?'
+_TEXT = re.compile(_AHEAD + _TIME + r" relayd\[(\d{1,9})\] ([a-z_.]{1,40})(?= |$)", re.ASCII)
+_WORD = re.compile(r' ([a-z0-9_]{1,40})=("(?:[^"\\]|\\.)*"|[^ "]*)')
+_JSON = re.compile(_AHEAD + r'(?=\{"time":"' + _TIME + '")', re.ASCII)
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+class Read(NamedTuple):
+    """A line as it was read: `at` is UTC, the values of `fields` are all texts where the line was text."""
+
+    at: datetime
+    pid: int
+    event: str
+    fields: dict[str, Any]
 
 
 def render(event: Event, format: Format, at: datetime, pid: int) -> bytes:
@@ -33,6 +54,43 @@ def render(event: Event, format: Format, at: datetime, pid: int) -> bytes:
             break
         line = encode(time, pid, name, {key: _short(value, length) for key, value in fields.items()})
     return line + b"\n"
+
+
+def read(line: str) -> Read | None:
+    """What a line of either format says, or None when it is none of ours, or not a whole one."""
+    try:
+        found = _JSON.match(line)
+        if found is not None:
+            record = json.loads(line[found.end() :])
+            at, pid, event = record.pop("time"), int(record.pop("pid")), str(record.pop("event"))
+            return Read(datetime.fromisoformat(at), pid, event, record)
+        found = _TEXT.match(line)
+        if found is None:
+            return None
+        fields: dict[str, Any] = {}
+        place, line = found.end(), line.rstrip("\r\n")
+        while place < len(line):
+            word = _WORD.match(line, place)
+            if word is None:
+                return None
+            fields[word[1]] = _unescaped(word[2])
+            place = word.end()
+        return Read(datetime.fromisoformat(found[1]), int(found[2]), found[3], fields)
+    except (ValueError, TypeError, LookupError, RecursionError, AttributeError):
+        return None
+
+
+def _unescaped(word: str) -> str:
+    if not word.startswith('"'):
+        return word
+    return _ESCAPE.sub(
+        lambda found: chr(int(code, 16)) if (code := found[1] or found[2] or found[3]) else _control(found[4]),
+        word[1:-1],
+    )
+
+
+def _control(letter: str) -> str:
+    return _CONTROLS.get(letter, letter)
 
 
 def _fields(event: Event) -> dict[str, Any]:
@@ -53,11 +111,12 @@ def _short(value: Any, length: int) -> Any:
 
 def _as_text(time: str, pid: int, name: str, fields: dict[str, Any]) -> bytes:
     words = [f"{time} relayd[{pid}] {name}"]
-    words += [f"{key}={_word(value)}" for key, value in fields.items()]
+    words += [f"{key}={word(value)}" for key, value in fields.items()]
     return " ".join(words).encode()
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """A value as it stands behind its key in a line of text."""
     if isinstance(value, float):
         return f"{value:.3f}"
     text = str(value)
@@ -74,7 +133,7 @@ def _escaped(char: str) -> str:
 
 def _as_json(time: str, pid: int, name: str, fields: dict[str, Any]) -> bytes:
     record = {"time": time, "pid": pid, "event": name}
-    record.update((key, round(value, 3) if isinstance(value, float) else value) for key, value in fields.items())
+    record.update((key, _rounded(value) if isinstance(value, float) else value) for key, value in fields.items())
     try:
         line = msgspec.json.encode(record)
         if line.isascii() and b"\x7f" not in line:
@@ -87,3 +146,8 @@ def _as_json(time: str, pid: int, name: str, fields: dict[str, Any]) -> bytes:
         }
     # The standard library's escapes all that is not ASCII, and with it what is not printable.
     return json.dumps(record, separators=(",", ":"), default=str).replace("\x7f", "\\u007f").encode()
+
+
+def _rounded(value: float) -> float | None:
+    # JSON has no word for the others.
+    return round(value, 3) if math.isfinite(value) else None

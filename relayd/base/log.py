@@ -39,14 +39,15 @@ class Log:
         self._now = now
         self._pid = os.getpid()
         self._is_scheduled = False
+        # Whether the last line could not be written.
+        self._is_stuck = False
         self._forget()
 
     def _forget(self) -> None:
         self._lines: deque[bytes] = deque()
         self._size = 0
         self._dropped = 0
-        # What is being written: whole lines, or the rest of them after a write that took only a part. It is
-        # never dropped, since a line whose beginning is out must get its end.
+        # What is being written: whole lines. It is never dropped, since the beginning of the first may be out.
         self._block = b""
 
     def adopt(self, later: Callable[[Callable[[], None]], object] | None) -> None:
@@ -54,14 +55,22 @@ class Log:
         if os.getpid() != self._pid:
             self._pid = os.getpid()
             self._forget()
+            self._sink.forget()
         self._later = later
         self._is_scheduled = False
+
+    def speak(self, format: Format) -> None:
+        """Write in another form from here on."""
+        self._format = format
 
     def write(self, event: Event) -> None:
         """Take one event; it is written at the end of this turn."""
         line = self._render(event)
         self._lines.append(line)
         self._size += len(line)
+        if self._size > _KEPT and not self._is_stuck:
+            # One turn has said so much; nothing is dropped that can be written.
+            self.flush()
         while self._size > _KEPT:
             self._size -= len(self._lines.popleft())
             self._dropped += 1
@@ -78,10 +87,15 @@ class Log:
             if not self._block:
                 self._block = self._next_block()
             try:
-                written = self._sink.write(self._block)
+                self._block = self._sink.write(self._block)
             except OSError:
+                self._is_stuck = True
                 return
-            self._block = self._block[written:]
+        self._is_stuck = False
+
+    def fileno(self) -> int:
+        """The descriptor that lines go to."""
+        return self._sink.fileno()
 
     def reopen(self) -> None:
         """Open the file anew, after logrotate has moved it away; raise OSError, and then the old one stays."""

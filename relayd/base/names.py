@@ -104,6 +104,15 @@ def nameserver(written: object) -> tuple[str, int]:
     raise ValueError('not a name server; write an IP address, and a port if not 53, like "127.0.0.1:5300"')
 
 
+def place(written: object) -> tuple[str, int]:
+    """An address and a port where something listens (0: the kernel chooses the port)."""
+    match = _NAMESERVER.fullmatch(_text(written))
+    host, port = (match[1] or match[3], match[2] or match[4]) if match else ("", None)
+    if is_address(host) and port is not None and int(port) < 65536:
+        return host, int(port)
+    raise ValueError('not an address and a port; write them like "127.0.0.1:9125" or "[::1]:9125"')
+
+
 def path(written: object) -> str:
     """A file's or a directory's path."""
     if isinstance(written, str) and written and written.isprintable():

@@ -6,7 +6,7 @@ is allowed.
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -67,19 +67,16 @@ class Reading:
         label: str,
         table: dict[str, Any],
         known: Sequence[str],
-        not_yet: Collection[str] = (),
         hint: str = "",
     ) -> None:
-        """Refuse a key that is unknown, or that this version does not have; without a label it is a table's.
+        """Refuse a key that is unknown; without a label it is a table's.
 
         `hint` is for one that is like none of them.
         """
         for key, value in table.items():
-            if key in known and key not in not_yet:
+            if key in known:
                 continue
-            if key in not_yet:
-                why = "this version does not have it yet"
-            elif near := difflib.get_close_matches(key, known, 1):
+            if near := difflib.get_close_matches(key, known, 1):
                 why = f"unknown key; did you mean {near[0]}?"
             else:
                 why = f"unknown key; known: {', '.join(known)}{hint}"

@@ -50,13 +50,17 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Who runs it, how many workers (0: one a core), and how long a stop may take."""
+    """Who runs it, how many workers (0: one a core), and how long a stop may take.
+
+    `drain_timeout` is how long the sessions of a worker that was replaced may go on.
+    """
 
     user: str | None
     group: str | None
     workers: int
     pid_file: Path
     stop_timeout: float
+    drain_timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,23 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """Where monitoring asks: an IP address, and the port (0: the kernel chooses)."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """When something is wrong: a message is `overdue` for so long, or more `restarts` than this in a `window`."""
+
+    overdue: float
+    window: float
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything the operator decides. `source` is the file it came from."""
 
@@ -184,5 +205,7 @@ class Config:
     routes: dict[str, Route]
     dns: Dns
     log: Log
+    metrics: Metrics | None
+    health: Health
     tls: Tls | None
     auth: Auth | None

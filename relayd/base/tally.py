@@ -1,12 +1,14 @@
 """The tally: what each client does in all workers together, in memory that they share.
 
-Made by the master before the fork. Each worker writes a part of its own, and whoever asks gets the sum of all, so
-that nothing is locked. A number is eight octets at an aligned place, so that a reader never sees half of one; a
-sum may be a moment old. It never grows: a client for whom no place is left is not counted, which is why it is a
-guard and no wall. Refuses to know what the numbers are compared with; the clock is passed in.
+Made by the master before the fork, or handed on by descriptor. Each worker writes a part of its own, and whoever
+asks gets the sum of all, so that nothing is locked. A number is eight octets at an aligned place, so that a reader
+never sees half of one; a sum may be a moment old. It never grows: a client for whom no place is left is not
+counted, which is why it is a guard and no wall. Refuses to know what the numbers are compared with; the clock is
+passed in.
 """
 
 import mmap
+import os
 import secrets
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -23,36 +25,70 @@ _FIELDS = 5
 # with memory of this kind, looking takes it.
 _OPEN = _PLACES * _FIELDS
 _PART = _OPEN + 1
+# Before the parts: the layout, the key, and how many parts were ever used, since nobody need look at the others.
+_LAYOUT_PLACE, _KEY, _USED, _HEADER = 0, 1, 3, 4
+_LAYOUT = 0x7461_6C6C_7900 + _FIELDS
 
 
 class Tally:
     """All parts. A client is any octets that name it: the caller says what one client is."""
 
     def __init__(self, parts: int) -> None:
-        self._parts = parts
-        # Shared with what is forked afterwards.
-        self._numbers = memoryview(mmap.mmap(-1, parts * _PART * 8)).cast("Q")
+        fd = os.memfd_create("relayd-tally", os.MFD_CLOEXEC)
+        os.ftruncate(fd, (_HEADER + parts * _PART) * 8)
+        self._map(fd)
+        self._numbers[_LAYOUT_PLACE] = _LAYOUT
         # Nobody outside can choose addresses that crowd each other out.
-        self._key = secrets.token_bytes(16)
+        for place in range(_KEY, _USED):
+            self._numbers[place] = secrets.randbits(64)
+
+    @classmethod
+    def of(cls, fd: int) -> "Tally":
+        """The tally behind a descriptor, which is its own from now on; ValueError for one of another layout."""
+        tally = cls.__new__(cls)
+        tally._map(fd)
+        if len(tally._numbers) < _HEADER or tally._numbers[_LAYOUT_PLACE] != _LAYOUT:
+            raise ValueError("the tally is that of another version")
+        return tally
+
+    def _map(self, fd: int) -> None:
+        self._fd = fd
+        self._numbers = memoryview(mmap.mmap(fd, os.fstat(fd).st_size)).cast("Q")
+        self.parts = (len(self._numbers) - _HEADER) // _PART
+
+    def fileno(self) -> int:
+        """To hand the tally to another process."""
+        return self._fd
 
     def hand(self, number: int) -> "Hand":
         """What the worker of this number, from 0, writes with; one living process a number."""
-        if not 0 <= number < self._parts:
-            raise ValueError(f"part {number} of {self._parts}")
-        parts = [self._numbers[each * _PART : (each + 1) * _PART] for each in range(self._parts)]
-        return Hand(parts, number, self._key)
+        if not 0 <= number < self.parts:
+            raise ValueError(f"part {number} of {self.parts}")
+        self._numbers[_USED] = max(self._numbers[_USED], number + 1)
+        parts = [
+            self._numbers[_HEADER + each * _PART : _HEADER + (each + 1) * _PART] for each in range(self.parts)
+        ]
+        return Hand(parts, number, self._numbers[:_HEADER])
 
 
 class Hand:
     """One worker's hand on the tally."""
 
-    def __init__(self, parts: "list[memoryview[int]]", number: int, key: bytes) -> None:
-        self._parts = parts
+    def __init__(self, parts: "list[memoryview[int]]", number: int, header: "memoryview[int]") -> None:
+        self._all = parts
         self._own = parts[number]
-        self._key = key
+        self._header = header
+        self._key = bytes(header[_KEY:_USED])
+        self._parts = parts[: header[_USED]]
+
+    def _used(self) -> "list[memoryview[int]]":
+        """Those that may have counted something: others come into use while workers are replaced."""
+        if len(self._parts) != self._header[_USED]:
+            self._parts = self._all[: self._header[_USED]]
+        return self._parts
 
     def begin(self) -> None:
-        """The worker starts: the sessions of the one before it are gone, what was sent in this hour counts on."""
+        """The worker before this one is gone, and so are its sessions; what was sent in this hour counts on."""
         if not self._own[_OPEN]:
             return
         for entry in range(0, _OPEN, _FIELDS):
@@ -77,7 +113,7 @@ class Hand:
     def sessions(self, client: bytes) -> int:
         """How many the client has open in all workers."""
         tag = self._tag(client)
-        found = ((part, _find(part, tag)) for part in self._parts)
+        found = ((part, _find(part, tag)) for part in self._used())
         return sum(part[entry + _SESSIONS] for part, entry in found if entry is not None)
 
     def own_sessions(self, client: bytes) -> int:
@@ -101,7 +137,7 @@ class Hand:
         """How many messages and recipients the client has sent in this hour of the clock, by all workers."""
         tag, hour = self._tag(client), _hour(now)
         messages = recipients = 0
-        for part in self._parts:
+        for part in self._used():
             entry = _find(part, tag)
             if entry is not None and part[entry + _HOUR] == hour:
                 messages += part[entry + _MESSAGES]

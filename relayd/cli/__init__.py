@@ -5,8 +5,11 @@ standard error; a traceback here is a bug.
 """
 
 import argparse
+import contextlib
+import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from relayd.base.mistake import ConfigError
@@ -21,8 +24,11 @@ _INTERRUPTED = 130
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Carry out one command; give its exit status."""
-    arguments = parse(sys.argv[1:] if words is None else words)
+    """Carry out one command; give its exit status. Ends the process for --help and words it cannot understand."""
+    try:
+        arguments = parse(sys.argv[1:] if words is None else words)
+    except SystemExit as end:
+        sys.exit(_said() or end.code)
     if arguments.is_gentle:
         return gently(lambda: _carry_out(arguments))
     return _carry_out(arguments)
@@ -30,25 +36,61 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _carry_out(arguments: argparse.Namespace) -> int:
     try:
-        return command_of(arguments)(arguments)
+        status = command_of(arguments)(arguments)
+        return _said() or status
     except ConfigError as error:
         complain(str(error))
         return USAGE
     except SpoolError as error:
         complain(str(error))
         return FAILED
-    except FileNotFoundError as error:
-        complain(f"{error.filename}: not there")
-        return FAILED
-    except PermissionError as error:
-        complain(f"{error.filename or 'the relay'}: permission denied; it belongs to another user, try sudo")
-        return FAILED
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; what the interpreter would still flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        complain(f"{error.filename or 'the relay'}: {error.strerror or error}")
-        return FAILED
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except OSError as error:
+        return _failed(error)
+    except Exception as error:
+        complain(_defect(error))
+        return FAILED
+
+
+def _said() -> int:
+    """Write what was printed, where a full disk can still be told; give the exit status."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        return _failed(error)
+    return 0
+
+
+def _failed(error: OSError) -> int:
+    """Say what the system did not let us do; give the exit status."""
+    match error:
+        case FileNotFoundError():
+            complain(f"{error.filename}: not there")
+        case PermissionError():
+            complain(f"{error.filename or 'the relay'}: permission denied; it belongs to another user, try sudo")
+        case BrokenPipeError():
+            # The reader (head, less) has seen enough.
+            _discard()
+            return 0
+        case _:
+            complain(f"{error.filename or 'the relay'}: {error.strerror or error}")
+            if error.filename is None:
+                _discard()
+    return FAILED
+
+
+def _discard() -> None:
+    """What the interpreter would still write at its end goes nowhere."""
+    if sys.stdout is not None:
+        # A caller may have put in its place what is no file.
+        with contextlib.suppress(io.UnsupportedOperation):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _defect(error: Exception) -> str:
+    """What nobody has thought of, in one line that helps whoever mends it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"a defect of relayd, please report it: {type(error).__name__}: {error}{place}"

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from relayd import __version__
-from relayd.base.config import Config, load
+from relayd.base.config import Config, ConfigError, load
+from relayd.base.source import Source
 from relayd.cli.output import complain
 
 Command = Callable[[argparse.Namespace], int]
 
 _CHECKOUT = Path(__file__).parents[2] / "etc" / "relayd.toml"
 _SYSTEM = Path("/etc/relayd.toml")
+# Where an installed package has it.
+_EXAMPLE = Path(sys.prefix) / "share" / "relayd" / "relayd.toml"
 # Commands whose module has another name.
 _MODULES = {"user": "users"}
 
@@ -44,19 +47,24 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read the words; ends the process for --help, --version and words that cannot be understood."""
+    return parser().parse_args(words, argparse.Namespace(config=None, spool=None, is_gentle=False))
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their words and meanings; relayd(8) and the completion of shells are made from it."""
     common = _Parser(add_help=False)
     common.add_argument(
         "-c",
         dest="config",
         metavar="FILE",
-        type=Path,
+        type=_path,
         default=argparse.SUPPRESS,
-        help="the configuration (default: etc/relayd.toml of this checkout, else /etc/relayd.toml)",
+        help="the configuration (default: etc/relayd.toml of a checkout; installed, /etc/relayd.toml)",
     )
     common.add_argument(
         "--spool",
         metavar="DIR",
-        type=Path,
+        type=_path,
         default=argparse.SUPPRESS,
         help="the spool, instead of the configured one",
     )
@@ -67,20 +75,30 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
 
     def command(name: str, does: str, of: "argparse._SubParsersAction[_Parser]" = commands) -> _Parser:
-        return of.add_parser(name, help=does, description=does[0].upper() + does[1:] + ".", parents=[common])
+        return of.add_parser(name, help=does, description=_sentence(does), parents=[common])
 
     start = command("start", "start the relay; returns when it answers")
     start.add_argument(
         "addresses", metavar="ADDRESS", nargs="*", help="where to listen, instead of the configured"
     )
     start.add_argument(
-        "--port", type=int, metavar="N", help="the port of all listeners, instead of the configured"
+        "--port", type=_port, metavar="N", help="the port of all listeners, instead of the configured"
     )
     start.add_argument(
-        "--foreground", action="store_true", help="stay in the foreground and log to standard error (supervisord)"
+        "--foreground",
+        action="store_true",
+        help="stay in the foreground and log to standard error, for supervisord and systemd",
     )
     command("stop", "stop the relay: sessions may end, for process.stop_timeout at most")
-    _json(command("status", "show the processes, what waits in the spool, and what went through"))
+    status = command("status", "show the processes, what waits in the spool, and what went through")
+    status.add_argument(
+        "--check",
+        action="store_true",
+        help="say in one line whether mail makes progress; exit 0 when it does, 1 when not, 3 when not running",
+    )
+    _json(status)
+    command("reload", "read the configuration anew and replace all processes; no session is lost")
+    command("upgrade", "put this code in the place of the one that runs; the port stays open")
     command("check", "read the configuration and say what is wrong with it")
     route = command("route", "show where mail for an address would go now, and why")
     route.add_argument("address", metavar="ADDRESS", help='a recipient, like "user@example.org", or a domain')
@@ -89,8 +107,24 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     _add_user(command)
     _add_queue(command)
     _json(command("audit", "hold the ledger against the spool: is every accepted recipient accounted for?"))
+    command("reopen", "have the log file opened anew, after it was renamed (logrotate)")
+    trace = command("trace", "show one message's life as a timeline, from log, journal and ledger")
+    trace.add_argument("id", metavar="ID", help="of a message, of a notification, or of a session")
+    trace.add_argument(
+        "--log",
+        metavar="FILE",
+        type=_path,
+        help="the log to read, with its rotated files (default: [log] file, else relayd.log in the spool)",
+    )
+    _json(trace)
+    # It reads whole logs, and mail goes first.
+    trace.set_defaults(is_gentle=True)
     command("demo", "show the relay at work on this machine, in ten seconds, without network or root")
-    return top.parse_args(words, argparse.Namespace(config=None, spool=None, is_gentle=False))
+    return top
+
+
+def _sentence(clause: str) -> str:
+    return clause[0].upper() + clause[1:] + ("" if clause.endswith("?") else ".")
 
 
 def _add_user(command: Callable[..., _Parser]) -> None:
@@ -173,11 +207,42 @@ def configuration(arguments: argparse.Namespace) -> Config:
     )
 
 
-def config_path(arguments: argparse.Namespace) -> Path | None:
-    """The file to read; None is the built-in defaults, where neither checkout nor system has a file."""
+def source_of(arguments: argparse.Namespace) -> Source:
+    """Where the configuration that the common options name comes from."""
+    return Source.of(
+        config_path(arguments),
+        spool=arguments.spool,
+        addresses=getattr(arguments, "addresses", ()),
+        port=getattr(arguments, "port", None),
+    )
+
+
+def _path(word: str) -> Path:
+    """An empty word (a shell's variable that is not set) would be the working directory."""
+    if not word:
+        raise argparse.ArgumentTypeError("write a path, not an empty word")
+    return Path(word)
+
+
+def _port(word: str) -> int:
+    if not (word.isascii() and word.isdigit() and len(word) <= 5 and int(word) < 65_536):
+        raise argparse.ArgumentTypeError(f"{word!r}: write a whole number from 0 to 65535")
+    return int(word)
+
+
+def config_path(arguments: argparse.Namespace, *, usual: Sequence[Path] = (_CHECKOUT, _SYSTEM)) -> Path | None:
+    """The file to read; None is the built-in defaults, for a spool that is named where no usual place has a file.
+
+    Raises ConfigError when there is neither: a spool in whatever folder one is in would be found by nobody.
+    """
     if arguments.config is not None:
         return cast(Path, arguments.config)
-    return next((path for path in (_CHECKOUT, _SYSTEM) if path.is_file()), None)
+    found = next((path for path in usual if path.is_file()), None)
+    if found is None and arguments.spool is None:
+        raise ConfigError(
+            f"no configuration: {usual[-1]} is not there; copy {_EXAMPLE} to it, or name a file with -c FILE"
+        )
+    return found
 
 
 def _json(parser: argparse.ArgumentParser) -> None:

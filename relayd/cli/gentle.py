@@ -1,10 +1,8 @@
 """Gentle work: in a process that gives way to mail, since a listing of a large queue would take a core for itself.
 
-Linux weighs nice values and scheduling classes within a session first (its autogroups): only a session of its own
-that is nice as a whole gives way to the relay's. The caller keeps the terminal, and an interrupt ends both.
+The child has a session of its own (see `base.idle`). The caller keeps the terminal, and an interrupt ends both.
 """
 
-import contextlib
 import os
 import signal
 import sys
@@ -12,7 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-_NICEST = "19"
+from relayd.base.idle import give_way
+
 _FAILED = 1
 # After so many items it is seen how long they took beside the work on them.
 _STEP = 100
@@ -33,7 +32,7 @@ def gently(work: Callable[[], int]) -> int:
         status = _FAILED
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            _give_way()
+            give_way(is_patient=True)
             status = work()
             sys.stdout.flush()
         finally:
@@ -67,12 +66,3 @@ def paced(
             if waited > _NOTHING_SECONDS:
                 sleep(min(_REST * waited, _LONGEST_REST_SECONDS))
             began, worked = wall(), cpu()
-
-
-def _give_way() -> None:
-    os.setsid()
-    # Neither is there on every kernel, and each helps alone.
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as group:
-        group.write(_NICEST)

@@ -1,15 +1,20 @@
 """Output: how the commands speak: lines for people, tables, JSON, and complaints on standard error."""
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+# What has no end: a path, a name or a number that somebody gave us and that is repeated in the line.
+_ENDLESS = re.compile(r"(\S{120})\S{80,}(\S{20})")
+
 
 def complain(line: str) -> None:
     """One line of error, with our name before it and nothing in it that a terminal would obey."""
-    print(f"relayd: {clean(line)}", file=sys.stderr)
+    shortened = _ENDLESS.sub(r"\1…\2", clean(line))
+    print(f"relayd: {shortened}", file=sys.stderr)
 
 
 def clean(text: str) -> str:

@@ -1,35 +1,50 @@
 """`relayd start`: check, bind, fork, and return when the port answers; or be the master in the foreground.
 
 In the background the master is a child of this process in a session of its own; it tells over a pipe how the
-start went. Without `[log] file` it then logs to relayd.log in the spool's directory.
+start went. Without `[log] file` it then logs to relayd.log in the spool's directory. In the foreground the sockets
+may come from a service manager (LISTEN_FDS).
 """
 
 import argparse
 import os
+import signal
 import socket
 import ssl
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from relayd.base.config import Config
-from relayd.cli.arguments import configuration
+from relayd.base.source import Source
+from relayd.cli.arguments import source_of
 from relayd.cli.output import complain
-from relayd.master import boot, control
+from relayd.master import boot, control, descriptors, inherited
 from relayd.master.control import StatusPlease
 from relayd.master.herald import Herald, Told, listen
+from relayd.master.inherited import Passed
 from relayd.master.report import Listening
 from relayd.master.trouble import StartFailed
 
 _ANSWER_SECONDS = 10.0
+_USAGE = 2
 
 
 def run(arguments: argparse.Namespace) -> int:
     """See the module."""
-    config = configuration(arguments)
+    try:
+        passed = inherited.passed(os.environ, os.getpid())
+    except StartFailed as error:
+        complain(str(error))
+        return error.status
+    if passed and not arguments.foreground:
+        complain("sockets were passed (LISTEN_FDS), which is for the process that takes them: add --foreground")
+        return _USAGE
+    descriptors.give_up_foreign([one.fd for one in passed])
+    source = source_of(arguments).read()
+    config = source.config()
     if arguments.foreground:
-        return _in_foreground(config)
+        return _in_foreground(source, config, passed)
     log_file = config.log.file or config.spool.directory / "relayd.log"
-    told = _in_background(config, log_file)
+    told = _in_background(source, config, log_file)
     for warning in told.warnings:
         complain(f"warning: {warning}")
     if told.failure is not None:
@@ -50,10 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _in_foreground(config: Config) -> int:
+def _in_foreground(source: Source, config: Config, passed: Sequence[Passed]) -> int:
+    # A terminal is for whoever sits there, and no process of ours reads from it.
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     herald = Herald()
     try:
-        status = boot.run(config, config.log.file, herald)
+        status = boot.run(source, config, config.log.file, herald, passed)
     except StartFailed as error:
         complain(str(error))
         return error.status
@@ -62,20 +80,24 @@ def _in_foreground(config: Config) -> int:
     return status
 
 
-def _in_background(config: Config, log_file: Path) -> Told:
+def _in_background(source: Source, config: Config, log_file: Path) -> Told:
     """Fork the master, and wait for what it says."""
     reading, writing = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if os.fork() == 0:
+    master = os.fork()
+    if master == 0:
         os.close(reading)
-        os._exit(_be_master(config, log_file, Herald(writing)))
+        os._exit(_be_master(source, config, log_file, Herald(writing)))
     os.close(writing)
-    told = listen(reading)
+    try:
+        told = listen(reading)
+    except KeyboardInterrupt:
+        # Whoever does not want to wait for it does not want it later either.
+        os.kill(master, signal.SIGTERM)
+        raise
     return told or Told(f"the master ended while it started; the log may say why: {log_file}", 1)
 
 
-def _be_master(config: Config, log_file: Path, herald: Herald) -> int:
+def _be_master(source: Source, config: Config, log_file: Path, herald: Herald) -> int:
     try:
         os.setsid()
         os.chdir("/")
@@ -83,7 +105,7 @@ def _be_master(config: Config, log_file: Path, herald: Herald) -> int:
         for fd in (0, 1, 2):
             os.dup2(nothing, fd)
         os.close(nothing)
-        return boot.run(config, log_file, herald)
+        return boot.run(source, config, log_file, herald)
     except StartFailed as error:
         herald.tell(Told(str(error), error.status))
         return error.status

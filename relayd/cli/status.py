@@ -2,46 +2,81 @@
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from relayd.base import units
-from relayd.cli import outward
+from relayd.base import health, units
+from relayd.base.config import Config
+from relayd.cli import checking, outward
 from relayd.cli.arguments import configuration
-from relayd.cli.output import as_json, octets, plural, table
+from relayd.cli.output import as_json, clean, complain, octets, plural, table
 from relayd.deliver.keeping import Keeping
-from relayd.master import control
+from relayd.master import control, pidfile
 from relayd.master.control import NotRunning, StatusPlease
 from relayd.master.report import Listening, Process, Report
 from relayd.spool.layout import Layout
 from relayd.spool.pause import EVERYTHING, Pause
 from relayd.spool.view import View
 
+_FAILED = 1
 NOT_RUNNING = 3
 
 
 def run(arguments: argparse.Namespace) -> int:
     """See the module."""
     config = configuration(arguments)
+    if arguments.check:
+        return _check(config, as_facts=arguments.json)
     now = time.time()
     try:
         report = control.ask(config.process.pid_file, StatusPlease())
     except NotRunning:
         report = None
+        pid = pidfile.running(config.process.pid_file)
+        if pid is not None:
+            complain(f"the master (pid {pid}) does not answer")
+            return _FAILED
     spool = _spool(config.spool.directory, now)
     memory = Keeping(Layout(str(config.spool.directory)), None, time.time, time.time).read()
     blocked = outward.warning(config, memory, now)
+    wrong = _wrong(report, spool, config)
     if arguments.json:
         facts = {"running": report is not None, **_processes(report, now), "spool": spool}
-        print(as_json({**facts, "outward_blocked": blocked is not None}))
+        print(as_json({**facts, "wrong": wrong, "outward_blocked": blocked is not None}))
     else:
         for line in _in_words(report, spool, config.spool.directory, now):
             print(line)
         if blocked is not None:
             print(blocked)
+        for line in wrong:
+            print(f"wrong: {clean(line)}")
     return 0 if report is not None else NOT_RUNNING
+
+
+def _check(config: Config, *, as_facts: bool) -> int:
+    """Whether mail makes progress, in one line."""
+    checked = checking.check(config)
+    found = health.judge(checked.facts, config.health) if checked.is_running else []
+    line = health.in_words(found) if checked.is_running else "relayd is not running"
+    if as_facts:
+        print(
+            as_json({"running": checked.is_running, "healthy": checked.is_running and not found, "found": found})
+        )
+    else:
+        print(clean(line))
+    return (_FAILED if found else 0) if checked.is_running else NOT_RUNNING
+
+
+def _wrong(report: Report | None, spool: dict[str, Any], config: Config) -> list[str]:
+    """What `--check` finds, of what is known here; nothing of a relay that does not run."""
+    if report is None:
+        return []
+    oldest = None if EVERYTHING in spool.get("paused", ()) else spool.get("oldest_due_s")
+    facts = replace(report.condition.facts(), oldest_due=oldest, failed=spool.get("failed", 0))
+    return health.judge(facts, config.health)
 
 
 def _processes(report: Report | None, now: float) -> dict[str, Any]:

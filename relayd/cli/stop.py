@@ -4,8 +4,8 @@ import argparse
 import contextlib
 import os
 import select
-
-import psutil
+import signal
+from pathlib import Path
 
 from relayd.cli.arguments import configuration
 from relayd.cli.output import complain
@@ -20,37 +20,49 @@ _MARGIN_SECONDS = 15.0
 def run(arguments: argparse.Namespace) -> int:
     """See the module."""
     config = configuration(arguments)
-    master = pidfile.running(config.process.pid_file)
+    pid_file = config.process.pid_file
     try:
-        report = control.ask(config.process.pid_file, StopPlease())
-        master = psutil.Process(report.pid)
+        pid = control.ask(pid_file, StopPlease()).pid
+        master = os.pidfd_open(pid)
     except NotRunning:
-        if master is None:
+        found = signalled(pid_file, signal.SIGTERM)
+        if found is None:
             print("relayd is not running")
             return NOT_RUNNING
-        # It is there and does not listen: it is starting, or it hangs. A signal still counts.
-        with contextlib.suppress(psutil.NoSuchProcess):
-            master.terminate()
-    except psutil.NoSuchProcess:
-        master = None
-    if master is not None and not _ends(master, config.process.stop_timeout + _MARGIN_SECONDS):
-        complain(f"the master (pid {master.pid}) does not end; its log may say why")
+        pid, master = found
+    except ProcessLookupError:
+        # It was quicker.
+        print("relayd has stopped")
+        return 0
+    try:
+        # It counts before anybody has reaped it.
+        ended, _, _ = select.select([master], [], [], config.process.stop_timeout + _MARGIN_SECONDS)
+    finally:
+        os.close(master)
+    if not ended:
+        complain(f"the master (pid {pid}) does not end; its log may say why")
         return 1
     print("relayd has stopped")
     return 0
 
 
-def _ends(process: psutil.Process, seconds: float) -> bool:
-    """Wait for the end of a process that is no child of ours; it counts before anybody has reaped it."""
-    try:
-        fd = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return True
-    try:
-        # What has the pid now may be another process; this one is gone then.
-        if not process.is_running():
-            return True
-        ended, _, _ = select.select([fd], [], [], seconds)
-        return bool(ended)
-    finally:
-        os.close(fd)
+def signalled(pid_file: Path, number: signal.Signals) -> tuple[int, int] | None:
+    """Send a signal to the master, also to one that starts or hangs. Give its pid and a pidfd.
+
+    None is no master, and nothing was sent.
+    """
+    pid = pidfile.running(pid_file)
+    if pid is None:
+        return None
+    with contextlib.suppress(ProcessLookupError):
+        master = os.pidfd_open(pid)
+        try:
+            # What is held here is one process for good; asked again, since the pid could be another's by then.
+            if pidfile.running(pid_file) == pid:
+                signal.pidfd_send_signal(master, number)
+                return pid, master
+        except BaseException:
+            os.close(master)
+            raise
+        os.close(master)
+    return None

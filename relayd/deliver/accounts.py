@@ -236,6 +236,7 @@ class Accounts:
             self._tell_end(account, result)
             for other in account.others:
                 other.told_by = derived(account.job.id, result.notices[0].attempt)
+                self._telling.told_by(other.job, other.told_by, result.notices[0])
                 self._begin(other, self._end(other))
             return
         self._step(account)
@@ -332,6 +333,12 @@ class Accounts:
     def _tell_end(self, account: Account, composed: Composed) -> None:
         for error in composed.errors:
             self._tell_trouble(account.job, error)
+        if account.is_in_doubt and self._holds_doubts and account.is_open and not account.is_to_be_held:
+            reason = 'it may have arrived, and in_doubt = "hold" says so'
+            job = account.job
+            self._office.write(
+                events.QueueMoved(id=job.id, session=job.envelope.session, now="hold", reason=reason)
+            )
         self._telling.notices(account.job, composed)
 
 

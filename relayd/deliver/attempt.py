@@ -1,6 +1,6 @@
 """An attempt: one exchanger's addresses, raced until one of them is ready for MAIL, and what is learned of each.
 
-Refuses to know other exchangers, and messages beyond the ID that the log names.
+Refuses to know other exchangers, and messages beyond the ID and the session that the log names.
 """
 
 import os
@@ -38,10 +38,11 @@ class Refusal:
 class Attempt:
     """For one message to one destination. It `is_outward` when the exchangers are not the operator's own."""
 
-    def __init__(self, ways: Ways, destination: str, message_id: str, *, is_outward: bool) -> None:
+    def __init__(self, ways: Ways, destination: str, message_id: str, session: str, *, is_outward: bool) -> None:
         self._ways = ways
         self._destination = destination
         self._message_id = message_id
+        self._session = session
         self._is_outward = is_outward
         self._has_others = self._is_explored = False
         self._transcripts: dict[Candidate, Transcript] = {}
@@ -111,6 +112,7 @@ class Attempt:
             return ready
         assert ready.greeting_s is not None
         candidate, ways = ready.candidate, self._ways
+        ways.counters.observe("greeting_seconds", ready.greeting_s)
         if ways.latencies.greeted(candidate, ready.greeting_s, ways.clock()):
             ways.write(
                 events.CircuitClosed(
@@ -129,6 +131,7 @@ class Attempt:
         self._ways.write(
             events.DeliveryAttempted(
                 id=self._message_id,
+                session=self._session,
                 destination=self._destination,
                 exchanger=candidate.exchanger,
                 address=str(candidate),

@@ -1,6 +1,7 @@
 """Boot: how a forked child becomes the delivery process of its spool, and how it ends.
 
-There is one for a spool: it holds the delivery lock. It exits CANNOT_BOOT with the reason when it cannot have it.
+There is one for a spool: it holds the delivery lock, which it takes when the master says that the one before it is
+gone. It exits CANNOT_BOOT with the reason when it cannot have it.
 """
 
 import asyncio
@@ -9,7 +10,8 @@ import logging
 import resource
 import signal
 
-from relayd.base.channel import CANNOT_BOOT, Refused
+from relayd.base.begin import told_to_begin
+from relayd.base.channel import CANNOT_BOOT, RETIRED, Refused
 from relayd.base.loop import run
 from relayd.deliver import lock
 from relayd.deliver.delivery import DeliveryProcess
@@ -25,8 +27,7 @@ def deliver(post: Post) -> int:
         signal.signal(number, signal.SIG_IGN)
     layout = Layout(str(post.config.spool.directory))
     try:
-        with lock.held(layout.delivery_lock, post.limits.lock):
-            return run(_deliver(post, layout))
+        return run(_deliver(post, layout))
     except lock.Held as error:
         post.channel.send(Refused(f"delivery: another relayd uses {layout.root}: {error}"))
     except OSError as error:
@@ -39,10 +40,13 @@ async def _deliver(post: Post, layout: Layout) -> int:
     post.log.adopt(loop.call_soon)
     # It would write to standard error what is no event of ours.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    process = DeliveryProcess(post, layout)
-    loop.set_exception_handler(process.unexpected)
     try:
-        return await process.run()
+        process = DeliveryProcess(post, layout)
+        loop.set_exception_handler(process.unexpected)
+        if not await told_to_begin(post.channel, post.log):
+            return RETIRED
+        with lock.held(layout.delivery_lock, post.limits.lock):
+            return await process.run()
     finally:
         # The loop takes no more calls.
         post.log.flush()

@@ -88,7 +88,10 @@ class Courier:
             return None
         try:
             self._lease.check()
-            reached = await self._hop.reach(first.job.id, self._lease.admit, arrived=first.job.envelope.arrived)
+            envelope = first.job.envelope
+            reached = await self._hop.reach(
+                first.job.id, self._lease.admit, arrived=envelope.arrived, session=envelope.session
+            )
         except Full as full:
             return full
         if isinstance(reached, Unreached):

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterable
 
 from relayd.base import events
+from relayd.base.begin import reopen
 from relayd.base.channel import (
     CANNOT_BOOT,
     RETIRED,
@@ -41,8 +42,12 @@ from relayd.deliver.ways import ways_of
 from relayd.spool.errors import SpoolError
 from relayd.spool.job import Job
 from relayd.spool.layout import Layout
+from relayd.spool.measured import MeasuredDisk
 from relayd.spool.pause import EVERYTHING, Pause
 from relayd.spool.queue import Queue
+
+# How often it shows that it makes progress.
+_BEAT_SECONDS = 1.0
 
 
 class DeliveryProcess:
@@ -53,9 +58,10 @@ class DeliveryProcess:
         self._config = post.config
         self._limits = post.limits
         self._loop = asyncio.get_running_loop()
-        self._thread = SpoolThread(self._loop)
+        self._thread = SpoolThread(self._loop, lambda since: post.slot.set("disk_since", since))
         longest = retry.longest(post.config.delivery.retry)
-        self._queue = Queue(layout, self._write_from_spool, longest=longest, disk=post.disk)
+        self._disk = post.disk or MeasuredDisk()
+        self._queue = Queue(layout, self._write_from_spool, longest=longest, disk=self._disk)
         dice = random.Random()
         self._accounts = Accounts(
             post.config,
@@ -101,13 +107,15 @@ class DeliveryProcess:
         self._heard: list[str] = []
         self._wake = asyncio.Event()
         self._retiring = asyncio.Event()
-        self._retire_within = 0.0
+        # The time that it has for that.
+        self._time_is_over = asyncio.Event()
         self._polled_new = self._polled_cur = self._looked_after = self._loop.time()
         self._was_full = False
         self._trouble_s = 0.0
 
     async def run(self) -> int:
         """Deliver until told to retire; give the exit status."""
+        self._beat()
         self._loop.add_reader(self._post.channel.fileno(), self._hear_master)
         try:
             found = await self._thread.ask(self._queue.recover)
@@ -130,8 +138,18 @@ class DeliveryProcess:
         self._loop.add_reader(self._post.hints.fileno(), self._hear_worker)
         self._post.channel.send(Ready())
         await self._work_until_told()
-        await self._retire(self._retire_within)
+        await self._retire()
         return RETIRED
+
+    def _beat(self) -> None:
+        """Show that the loop comes round, also while the disk holds up the turns, and how it stands."""
+        self._loop.call_later(_BEAT_SECONDS, self._beat)
+        slot = self._post.slot
+        slot.set("heartbeat", int(time.monotonic() * 1000))
+        slot.set("connections_open", self._destinations.connections)
+        slot.set("in_flight", len(self._accounts))
+        for seconds in self._disk.waits():
+            slot.observe("fsync_seconds", seconds)
 
     # Work.
 
@@ -162,7 +180,8 @@ class DeliveryProcess:
             self._destinations.look_after(now - self._looked_after, is_full=self._was_full)
             self._looked_after = now
             self._remembering.tend()
-            self._post.slot.set("connections_open", self._destinations.connections)
+        # Lines that could not be written are tried again when nothing else happens.
+        self._post.log.flush()
         limit = min(self._limits.at_once, room)
         self._wake.clear()
         try:
@@ -181,7 +200,6 @@ class DeliveryProcess:
         self._polled_cur = now if poll_cur else self._polled_cur
         for job in jobs:
             self._dispatch.start(job, self._paused)
-        self._post.slot.set("in_flight", len(self._accounts))
         if limit > 0 and len(jobs) == limit:
             return
         pause = look_after
@@ -227,7 +245,7 @@ class DeliveryProcess:
             case Retire():
                 self._begin_to_retire(said.seconds)
             case Reopen():
-                self._reopen_log()
+                reopen(self._post.log)
             case Operate():
                 self._operate(said)
             case _:
@@ -245,19 +263,14 @@ class DeliveryProcess:
         self._thread.submit(lambda: self._operator.carry_out(order), done)
 
     def _begin_to_retire(self, seconds: float) -> None:
-        self._retire_within = seconds
+        # A second word that leaves less time counts, however long the first one waits for a reply.
+        self._loop.call_later(seconds, self._time_is_over.set)
         self._retiring.set()
         self._wake.set()
 
-    def _reopen_log(self) -> None:
-        try:
-            self._post.log.reopen()
-        except OSError as error:
-            self._post.log.write(events.ConfigWarning(warning=f"the log cannot be reopened: {error}"))
-
-    async def _retire(self, seconds: float) -> None:
+    async def _retire(self) -> None:
         """Before the final dot: close. After it: wait for the reply, or be in doubt. Then settle what came."""
-        await self._destinations.stop(seconds)
+        await self._destinations.stop(self._time_is_over)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.last_write):
                 await self._finish_spool()

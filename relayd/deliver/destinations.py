@@ -62,24 +62,31 @@ class Destinations:
             else:
                 destination.relieve(seconds, least, is_full=is_full)
 
-    async def stop(self, seconds: float) -> None:
-        """Close what is before its final dot; what is past it has so many seconds, and then is in doubt."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
+    async def stop(self, over: asyncio.Event) -> None:
+        """Close what is before its final dot; what is past it is in doubt when the time is `over`."""
         running: set[asyncio.Future[None]] = {task for each in self._all.values() for task in each.stop()}
-        running = await _ended(running, min(self._limits.farewell, seconds))
+        running = await _ended(running, self._limits.farewell, over)
         for each in self._all.values():
             each.hurry()
-        running = await _ended(running, deadline - loop.time())
+        running = await _ended(running, None, over)
         for each in self._all.values():
             each.give_up()
         await _ended(running, self._limits.farewell)
         await _ended(self._means.leaving, self._limits.farewell)
 
 
-async def _ended(running: "Iterable[asyncio.Future[None]]", seconds: float) -> "set[asyncio.Future[None]]":
-    """Those that have not ended after so many seconds."""
+async def _ended(
+    running: "Iterable[asyncio.Future[None]]", seconds: float | None, over: asyncio.Event | None = None
+) -> "set[asyncio.Future[None]]":
+    """Those that have not ended after so many seconds, or when the time is over before that."""
     running = set(running)
-    if running:
-        _, running = await asyncio.wait(running, timeout=max(0.0, seconds))
-    return running
+    if not running:
+        return running
+    if over is None:
+        return (await asyncio.wait(running, timeout=seconds))[1]
+    all_of_them = asyncio.ensure_future(asyncio.wait(running, timeout=seconds))
+    alarm = asyncio.ensure_future(over.wait())
+    await asyncio.wait((all_of_them, alarm), return_when=asyncio.FIRST_COMPLETED)
+    all_of_them.cancel()
+    alarm.cancel()
+    return {each for each in running if not each.done()}

@@ -50,7 +50,7 @@ class Dispatch:
             # Only this message is concerned; it comes again after a while.
             self.bug(f"message {job.id}", error)
         if reason:
-            self.write(events.QueueHeld(id=job.id, reason=reason))
+            self.write(events.QueueMoved(id=job.id, session=job.envelope.session, now="hold", reason=reason))
         self.open(job, len(portions), bool(reason))
         for destination, parcel in portions:
             destination.add(parcel)

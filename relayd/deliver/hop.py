@@ -89,20 +89,23 @@ class Hop:
         admit: Callable[[str], None] = lambda exchanger: None,
         *,
         arrived: datetime | None = None,
+        session: str = "",
     ) -> Reached | Unreached:
         """Come to an exchanger; the log names the message that this is for, which `arrived` then (None: now).
+
+        `session` is the one in which it came.
 
         `admit` is asked before each exchanger; what it raises ends the attempt.
         """
         before = self._arrivals
-        reached = await self._reach(message_id, admit, arrived or datetime.now(UTC))
+        reached = await self._reach(message_id, session, admit, arrived or datetime.now(UTC))
         if isinstance(reached, Reached):
             self._arrivals += 1
             return reached
         return replace(reached, is_contradicted=self._arrivals != before)
 
     async def _reach(
-        self, message_id: str, admit: Callable[[str], None], arrived: datetime
+        self, message_id: str, session: str, admit: Callable[[str], None], arrived: datetime
     ) -> Reached | Unreached:
         ways = self._ways
         candidates = await find(self._destination, self._route, ways)
@@ -118,8 +121,8 @@ class Hop:
             unheard=self._unheard(),
         )
         is_outward = self._route is None or not self._route.hosts
-        attempt = Attempt(ways, self._destination, message_id, is_outward=is_outward)
-        approached = approach(ways, message_id, arrived, self._route, attempt.transcript_of)
+        attempt = Attempt(ways, self._destination, message_id, session, is_outward=is_outward)
+        approached = approach(ways, message_id, arrived, self._route, attempt.transcript_of, session)
         if isinstance(approached, Reply):
             return Unreached(approached)
         enough = ways.clock() + ways.limits.reach

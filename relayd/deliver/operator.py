@@ -126,6 +126,7 @@ class Operator:
         for each in others:
             if answers[first.job.id] == DONE:
                 answers[each.job.id] = self._try(each.job, partial(self._settle, each, Composed(), told_by))
+                self._telling.told_by(each.job, told_by, notice)
             else:
                 self._spool.put_back(each.job)
                 answers[each.job.id] = answers[first.job.id]

@@ -56,8 +56,9 @@ class _Said:
 class Resolver:
     """The name servers as the delivery process asks them; without any, the system's, read again when they change.
 
-    `asked` is called for each query, of which `at_once` may be under way; one that has taken so many seconds as a
-    `turn` has does not keep others waiting. `timeout` is in seconds for each try at one server.
+    `asked` is called for each query, and `answered` with the seconds until its answer or its failure. Of queries
+    `at_once` may be under way; one that has taken so many seconds as a `turn` has does not keep others waiting.
+    `timeout` is in seconds for each try at one server.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Resolver:
         timeout: float,
         asked: Callable[[], None] = lambda: None,
         *,
+        answered: Callable[[float], None] = lambda seconds: None,
         at_once: int = 1000,
         turn: float = 1.0,
         system: str = _SYSTEM,
@@ -73,6 +75,7 @@ class Resolver:
     ) -> None:
         self._timeout = timeout
         self._asked = asked
+        self._answered = answered
         self._turns = Turns(at_once, turn)
         self._system = None if nameservers else system
         self._read_as: tuple[int, int] | None = None
@@ -164,6 +167,7 @@ class Resolver:
         asking = self._servers()
         if asking is None:
             return _Said(reply(451, "4.4.3", f"no name server to ask: {self._system} names none"), 0.0)
+        began = time.monotonic()
         try:
             answer = await asking.resolve(
                 absolute, kind, search=False, raise_on_no_answer=False, lifetime=self._timeout * _TIMEOUTS_A_LOOKUP
@@ -177,6 +181,8 @@ class Resolver:
             return _Said(
                 reply(451, "4.4.3", f"DNS failure for {name} ({kind}): {_first_line(error)}"), _FAILURE_HOLDS
             )
+        finally:
+            self._answered(time.monotonic() - began)
         if answer.rrset is not None:
             return _Said(answer, min(answer.chaining_result.minimum_ttl, _LONGEST_POSITIVE))
         if answer.response.answer and not _has_soa(answer.response):

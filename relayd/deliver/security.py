@@ -42,7 +42,7 @@ def tls_mode(route: Route | None) -> TlsMode:
 
 @dataclass(frozen=True, slots=True)
 class Approach:
-    """`message_id` is whose mail the connections are for, and `arrived` when it came.
+    """`message_id` is whose mail the connections are for, `arrived` when it came, and `session` in which.
 
     `transcript_of` makes a transcript for each connection.
     """
@@ -53,6 +53,7 @@ class Approach:
     mode: TlsMode
     credentials: Credentials | None
     transcript_of: Callable[[Candidate], Transcript]
+    session: str = ""
 
     async def open(self, candidate: Candidate, limits: Limits) -> Connection | Reply:
         """Connect."""
@@ -80,6 +81,7 @@ class Approach:
         self.ways.write(
             events.DeliveryInClear(
                 id=self.message_id,
+                session=self.session,
                 exchanger=candidate.exchanger,
                 address=str(candidate),
                 reply=str(refusal),
@@ -111,6 +113,7 @@ def approach(
     arrived: datetime,
     route: Route | None,
     transcript_of: Callable[[Candidate], Transcript],
+    session: str = "",
 ) -> Approach | Reply:
     """How a message's connections come to MAIL; a Reply when the route's password cannot be had."""
     credentials = None
@@ -121,4 +124,4 @@ def approach(
             credentials = Credentials(route.user, read_password(route.password_file))
         except PasswordError as error:
             return reply(451, "4.3.5", f"password_file {error}")
-    return Approach(ways, message_id, arrived, tls_mode(route), credentials, transcript_of)
+    return Approach(ways, message_id, arrived, tls_mode(route), credentials, transcript_of, session)

@@ -8,7 +8,7 @@ from relayd.base import events
 from relayd.deliver.notices import Composed
 from relayd.deliver.parcel import Via, addresses
 from relayd.spool.ids import derived
-from relayd.spool.job import Job
+from relayd.spool.job import Job, Notice
 from relayd.spool.outcome import Kind, Outcome
 
 _COUNTERS = {
@@ -46,6 +46,7 @@ class Telling:
         self.write(
             event(
                 id=job.id,
+                session=job.envelope.session,
                 recipients=addresses(job.envelope, outcome.recipients),
                 attempt=outcome.attempt,
                 reply=str(outcome.reply),
@@ -60,15 +61,21 @@ class Telling:
     def removed(self, job: Job, reason: str) -> None:
         """A message that goes without being delivered to those who are open still."""
         self.count("removed", len(job.open))
-        self.write(events.MessageRemoved(id=job.id, reason=reason))
+        self.write(events.MessageRemoved(id=job.id, session=job.envelope.session, reason=reason))
+
+    def told_by(self, job: Job, notice_id: str, notice: Notice) -> None:
+        """The notification of this ID, which is in the spool, tells of what became of the job's message."""
+        recipient = addresses(notice.envelope, (0,))
+        session = job.envelope.session
+        self.write(events.DsnQueued(id=notice_id, session=session, about=job.id, recipient=recipient))
 
     def notices(self, job: Job, composed: Composed) -> None:
         """What was queued to tell of failures, and what nobody is told of."""
         for notice in composed.notices:
             self.count("notifications", 1)
-            told = addresses(notice.envelope, (0,))
-            self.write(events.DsnQueued(id=derived(job.id, notice.attempt), about=job.id, recipient=told))
+            self.told_by(job, derived(job.id, notice.attempt), notice)
         for failure in composed.untold:
             self.count("undeliverable", len(failure.recipients))
             recipients = addresses(job.envelope, failure.recipients)
-            self.write(events.DsnOmitted(about=job.id, recipients=recipients, reply=str(failure.reply)))
+            session, answer = job.envelope.session, str(failure.reply)
+            self.write(events.DsnOmitted(id=job.id, session=session, recipients=recipients, reply=answer))

@@ -15,9 +15,14 @@ R = TypeVar("R")
 class SpoolThread:
     """One for a process, since the spool's calls are for one thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        busy_since: Callable[[int], None] = lambda milliseconds: None,
+    ) -> None:
+        """`busy_since` is the clerk's."""
         self._loop = loop
-        self._clerk: Clerk[Callable[[], object], object] = Clerk(loop, "spool", _run_all)
+        self._clerk: Clerk[Callable[[], object], object] = Clerk(loop, "spool", _run_all, busy_since)
 
     def submit(self, work: Callable[[], object], done: Callable[[object], None]) -> None:
         """Hand in work; `done` is called on the loop with what it gave or raised."""

@@ -78,7 +78,11 @@ def ways_of(
         ehlo_name=config.delivery.ehlo_name or full_name,
         ourselves=Ourselves(config.hostname.lower(), endpoints, frozenset(config.delivery.own_addresses)),
         resolver=Resolver(
-            config.dns.nameservers, config.dns.timeout, asked=lambda: counters.add("lookups"), at_once=places
+            config.dns.nameservers,
+            config.dns.timeout,
+            asked=lambda: counters.add("lookups"),
+            answered=lambda seconds: counters.observe("dns_seconds", seconds),
+            at_once=places,
         ),
         latencies=Latencies(),
         shares=Shares(),

@@ -7,7 +7,7 @@ fails with NotRunning when nobody listens.
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -24,6 +24,8 @@ _BACKLOG = 16
 _ANSWER_SECONDS = 10.0
 # An order waits for the disk, once for each message.
 _ORDER_SECONDS = 120.0
+# Another one may be under way, and goes first.
+_RELOAD_SECONDS = 600.0
 
 
 class NotRunning(Exception):
@@ -38,6 +40,10 @@ class StopPlease(msgspec.Struct, frozen=True, tag_field="ask", tag="stop"):
     """End, as SIGTERM says it."""
 
 
+class ReloadPlease(msgspec.Struct, frozen=True, tag_field="ask", tag="reload"):
+    """Read the configuration anew and replace everything; answered with an Outcome when that is over."""
+
+
 class OperatePlease(msgspec.Struct, frozen=True, tag_field="ask", tag="operate"):
     """An order about messages, for the delivery process; the words are those of `base.channel.Operate`."""
 
@@ -47,6 +53,20 @@ class OperatePlease(msgspec.Struct, frozen=True, tag_field="ask", tag="operate")
     notify: bool = False
 
 
+class UpgradePlease(msgspec.Struct, frozen=True, tag_field="ask", tag="upgrade"):
+    """Execute other code in place. `command` is an interpreter and its words, to which CHECK or ADOPT is added."""
+
+    command: tuple[str, ...]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a reload or an upgrade ended: the reason where it failed, and warnings for people where it did not."""
+
+    ok: bool
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+
+
 class Answers(msgspec.Struct, frozen=True):
     """What came of an order, for each ID; or why nothing did."""
 
@@ -54,18 +74,23 @@ class Answers(msgspec.Struct, frozen=True):
     failure: str = ""
 
 
-Request = StatusPlease | StopPlease | OperatePlease
+Request = StatusPlease | StopPlease | ReloadPlease | UpgradePlease | OperatePlease
 _request: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _report = msgspec.json.Decoder(Report)
 _answers = msgspec.json.Decoder(Answers)
+_outcome = msgspec.json.Decoder(Outcome)
 _encoder = msgspec.json.Encoder()
 
 
 class Control:
     """The master's end."""
 
-    def __init__(self, pid_file: Path, owner: Identity) -> None:
-        path = socket_path(pid_file)
+    def __init__(self, pid_file: Path, owner: Identity, listening: int | None = None) -> None:
+        """`listening` is the descriptor that a master of the same pid had before it executed other code."""
+        path = self._path = socket_path(pid_file)
+        if listening is not None:
+            self._listening = socket.socket(fileno=listening)
+            return
         try:
             path.unlink(missing_ok=True)
             self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -76,10 +101,9 @@ class Control:
             finally:
                 os.umask(before)
             if os.geteuid() == 0:
-                os.chown(path, owner.uid, owner.gid)
+                os.chown(path, owner.uid, owner.gid, follow_symlinks=False)
         except OSError as error:
             raise StartFailed(f"{path}: {error.strerror}") from None
-        self._path = path
         self._listening.listen(_BACKLOG)
         self._listening.setblocking(False)
 
@@ -106,7 +130,7 @@ class Control:
             return None
 
     @staticmethod
-    def answer(connection: socket.socket, said: Report | Answers) -> None:
+    def answer(connection: socket.socket, said: Report | Answers | Outcome) -> None:
         """Answer it, and close."""
         with connection, contextlib.suppress(OSError):
             connection.send(_encoder.encode(said))
@@ -122,14 +146,24 @@ class Control:
             self._path.unlink()
 
 
-def ask(pid_file: Path, request: StatusPlease | StopPlease) -> Report:
+def ask(pid_file: Path, request: StatusPlease | StopPlease, *, seconds: float = _ANSWER_SECONDS) -> Report:
     """Put a question to the master; raise NotRunning, or PermissionError when it belongs to another user."""
-    return _ask(pid_file, request, _report, _ANSWER_SECONDS)
+    return _ask(pid_file, request, _report, seconds)
 
 
 def order(pid_file: Path, request: OperatePlease) -> Answers:
     """Give an order to the delivery process; raises as `ask` does."""
     return _ask(pid_file, request, _answers, _ORDER_SECONDS)
+
+
+def reload(pid_file: Path) -> Outcome:
+    """Have the configuration read anew, and wait until that is over; raises as `ask` does."""
+    return _ask(pid_file, ReloadPlease(), _outcome, _RELOAD_SECONDS)
+
+
+def upgrade(pid_file: Path, command: Sequence[str]) -> Outcome:
+    """Have other code executed in place, and wait until everything runs it; raises as `ask` does."""
+    return _ask(pid_file, UpgradePlease(tuple(command)), _outcome, _RELOAD_SECONDS)
 
 
 def _ask(pid_file: Path, request: Request, decoder: msgspec.json.Decoder[T], seconds: float) -> T:

@@ -3,6 +3,7 @@
 In the foreground nobody waits, and `pipe` is None. The end of file without a word means that the master died.
 """
 
+import contextlib
 import os
 
 import msgspec
@@ -28,7 +29,9 @@ class Herald:
         if self.told is None:
             self.told = told
             if self._pipe is not None:
-                os.write(self._pipe, msgspec.json.encode(told))
+                # Whoever asked may have gone meanwhile (Ctrl-C); the relay that runs then goes on.
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(self._pipe, msgspec.json.encode(told))
             self.close()
 
     def close(self) -> None:

@@ -1,80 +1,112 @@
-"""The master: forks the children, starts them again when they die, and ends them in order.
+"""The master: forks the children, starts them again when they die, replaces them, and ends them in order.
 
 One selector, no threads, no asyncio: whatever happens to mail, this loop stays simple enough to trust. Signal
 handlers only wake it up. A child that ends before everything ran once stops the whole, with the reason; later it
 is started again with a growing delay.
 """
 
-import os
 import selectors
 import signal
 import socket
 import time
+import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from relayd import __version__
 from relayd.base import events
-from relayd.base.bound import Bound
-from relayd.base.channel import Garbled, Operate, Operated, Ready, Refused, Reopen, Retire
-from relayd.base.counters import Slot
-from relayd.base.log import Log
-from relayd.base.sections import Config
-from relayd.master import backoff, listeners
-from relayd.master.children import HANDLED, Child
-from relayd.master.control import Answers, Control, OperatePlease, StatusPlease, StopPlease
-from relayd.master.herald import Herald, Told
-from relayd.master.privileges import Identity
-from relayd.master.report import Process, Report, listening, process, totals
+from relayd.base.channel import Garbled, Message, Operated, Ready
+from relayd.master import backoff, handover, listeners, notify
+from relayd.master.children import Child
+from relayd.master.commands import Commands
+from relayd.master.control import (
+    OperatePlease,
+    Outcome,
+    ReloadPlease,
+    Request,
+    StatusPlease,
+    StopPlease,
+    UpgradePlease,
+)
+from relayd.master.family import Family, in_words
+from relayd.master.generation import Generation, bury, generation
+from relayd.master.handover import State
+from relayd.master.herald import Told
+from relayd.master.leaving import leave
+from relayd.master.post import Post
+from relayd.master.reload import moves
+from relayd.master.reloads import Reloads
+from relayd.master.report import Report, listening, report
+from relayd.master.signals import Signals
+from relayd.master.upgrade import Adopted, Upgrade
+from relayd.master.vigil import Vigil
 
-# After the time that a stop may take, a child gets this much longer to notice, and is then killed.
-_GRACE_SECONDS = 5.0
-_CONTROL_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Post:
-    """What the master is handed; `warnings` are for whoever started it."""
-
-    config: Config
-    identity: Identity
-    bound: Sequence[Bound]
-    control: Control
-    slot: Slot
-    log: Log
-    herald: Herald
-    warnings: Sequence[str] = ()
+_KILLED_SECONDS = 1.0
 
 
 class Master:
     """Runs until it is told to stop; see `run`."""
 
-    def __init__(self, post: Post, workers: Sequence[Child], delivery: Child) -> None:
+    def __init__(self, post: Post, adopted: Adopted | None = None) -> None:
+        """`adopted` is what a master has left that was executed into this one."""
         self._post = post
-        self._delivery = delivery
-        self._children = [*workers, delivery]
         self._selector = selectors.DefaultSelector()
-        self._wake, self._waker = socket.socketpair()
-        self._commands: dict[socket.socket, float] = {}
-        # Commands that wait for the delivery process, by ticket.
-        self._orders: dict[int, socket.socket] = {}
-        self._last_ticket = 0
-        self._was_ready = False
+        self._signals = Signals()
+        self._family = Family(self._selector, post.log, self._close_in_child, self._said, self._ended)
+        self._commands = Commands(self._selector, post.control, self._obey)
+        self._current = generation(post.plan, post.common)
+        self._adopted = adopted
+        self._was_ready = adopted is not None
         self._failure: str | None = None
         self._stop_by: float | None = None
         self._began = time.time()
+        self._upgrade = Upgrade(
+            self._selector,
+            self._state,
+            post.control.answer,
+            self._not_upgraded,
+            self._signals.heard,
+            time.monotonic(),
+            adopted,
+            post.plan.warnings,
+        )
+        board = post.common.board
+        self._slots = [board.slot(index) for index in range(board.slots)]
+        self._vigil = Vigil(time.monotonic(), self._slots, post.log.write, notify.from_environment())
+        self._reloads = Reloads(post, self._family, self._vigil, lambda: self._current.plan, self._succeed)
 
     def run(self) -> int:
-        """Fork, watch, end; give the exit status."""
-        self._listen_to_signals()
-        self._selector.register(self._post.control, selectors.EVENT_READ, self._accept)
-        self._selector.register(self._wake, selectors.EVENT_READ, self._hear_signals)
+        """Fork, watch, end; give the exit status. What is raised here is a bug, and the end."""
+        try:
+            return self._run()
+        except Exception as error:
+            self._post.slot.add("bugs")
+            told = "".join(traceback.format_exception(error))
+            self._post.log.write(events.Bug(where="master", traceback=told))
+            raise
+
+    def _run(self) -> int:
+        self._signals.listen()
+        self._selector.register(self._signals, selectors.EVENT_READ, self._hear_signals)
+        if self._adopted is None:
+            for child in self._current.children:
+                child.due = 0.0
+        else:
+            self._adopt(self._adopted)
         while True:
             now = time.monotonic()
-            self._start_what_is_due(now)
-            self._drop_silent_commands(now)
-            if self._stop_by is not None and self._is_over(now):
-                break
+            self._family.kill_overdue(now)
+            self._commands.drop_silent(now)
+            if self._stop_by is None:
+                self._reloads.tend(now)
+                self._upgrade.tend(now)
+                self._start_what_is_due(now)
+                self._make_moves(now)
+                self._vigil.look(now, self._current.config.health, self._current.children, self._family.running)
+            else:
+                self._family.leave_stuck(now)
+                if not self._family.running:
+                    break
+            # Lines that could not be written are tried again when nothing else happens.
+            self._post.log.flush()
             for key, _ in self._selector.select(self._pause(now)):
                 key.data()
         if self._failure is None:
@@ -85,90 +117,176 @@ class Master:
     # Children.
 
     def _start_what_is_due(self, now: float) -> None:
-        if self._stop_by is not None:
-            return
-        for child in self._children:
+        for child in (*self._current.children, *self._reloads.children):
             if child.due is not None and child.due <= now:
-                child.fork(self._close_in_child, self._post.log)
-                assert child.channel is not None
-                self._selector.register(child.channel, selectors.EVENT_READ, lambda child=child: self._hear(child))
+                self._family.fork(child)
 
-    def _close_in_child(self) -> None:
+    def _close_in_child(self, child: Child) -> None:
         self._post.herald.close()
-        self._post.control.close()
+        self._post.pid_file.close()
         self._selector.close()
-        self._wake.close()
-        self._waker.close()
-        for connection in (*self._commands, *self._orders.values()):
-            connection.close()
-        for child in self._children:
-            if child.channel is not None:
-                child.channel.close()
+        self._signals.close()
+        self._commands.close()
+        self._upgrade.close()
+        self._reloads.close(child)
 
-    def _hear(self, child: Child) -> None:
-        if child.channel is None:
-            return
-        try:
-            said = child.channel.receive()
-        except BlockingIOError:
-            return
+    def _said(self, child: Child, said: Message) -> None:
         match said:
-            case None:
-                self._selector.unregister(child.channel)
-            case Ready():
-                child.is_ready = True
+            case Ready() if child in self._current.children:
                 self._post.log.write(events.ProcessReady(role=child.role))
                 self._note_ready()
-            case Refused():
-                child.reason = said.reason
+            case Ready():
+                self._reloads.said(child, said)
             case Operated():
-                self._operated(said)
+                self._commands.operated(said)
             case Garbled():
-                self._post.log.write(
-                    events.Bug(where=f"channel of {child.role}", traceback=f"no message: {said.beginning}")
-                )
+                # The family has written it down.
+                self._post.slot.add("bugs")
 
     def _note_ready(self) -> None:
-        if self._was_ready or not all(child.is_ready for child in self._children):
+        if self._was_ready or not all(child.is_ready for child in self._current.children):
             return
         self._was_ready = True
         self._post.log.write(
-            events.ProcessReady(role="master", detail=f"listening at {listeners.in_words(self._post.bound)}")
+            events.ProcessReady(role="master", detail=f"listening at {listeners.in_words(self._current.bound)}")
         )
-        self._post.herald.tell(Told(warnings=list(self._post.warnings)))
+        self._post.herald.tell(Told(warnings=list(self._post.plan.warnings)))
+        self._vigil.ready()
 
-    def _reap(self) -> None:
-        for child in self._children:
-            if child.pid:
-                pid, status = os.waitpid(child.pid, os.WNOHANG)
-                if pid:
-                    self._ended(child, os.waitstatus_to_exitcode(status))
-
-    def _ended(self, child: Child, status: int) -> None:
-        """Take in what it said last, fold its numbers, and decide when it comes again."""
-        if child.channel is not None and child.channel.fileno() in self._selector.get_map():
-            self._hear(child)
-            if child.channel.fileno() in self._selector.get_map():
-                self._selector.unregister(child.channel)
-        lived = time.monotonic() - child.began
-        pid = child.pid
-        child.ended()
-        if child is self._delivery:
-            self._drop_orders()
+    def _ended(self, child: Child, pid: int, status: int) -> None:
+        """Decide when it comes again, if it does."""
+        reason = child.reason or in_words(status)
+        if child.role == "delivery" and not any(
+            each.role == "delivery" and each.is_ready for each in self._family.running
+        ):
+            self._commands.drop_orders()
+        if child not in self._current.children:
+            self._replaced_is_gone(child, pid, status, reason)
+            return
         child.slot.fold_into(self._post.slot)
         if self._stop_by is not None and status == 0:
             self._post.log.write(events.ProcessRetired(role=child.role, child=pid))
             return
-        reason = child.reason or _in_words(status)
         if not self._was_ready and self._stop_by is None:
             self._failure = child.reason or f"{child.role} died while it started ({reason}); the log may say why"
             self._stop(0.0)
             return
-        child.deaths = backoff.deaths_in_a_row(child.deaths, lived)
+        child.deaths = backoff.deaths_in_a_row(child.deaths, time.monotonic() - child.began)
         pause = backoff.delay(child.deaths)
         child.due = time.monotonic() + pause
         child.restarts += 1
-        self._post.log.write(events.ProcessDied(role=child.role, child=pid, reason=reason, restart_in_s=pause))
+        self._vigil.died(time.monotonic(), child, reason)
+        # "worker 3" is one of the workers.
+        self._post.slot.add(f"{child.role.split()[0]}_restarts")
+        self._post.log.write(
+            events.ProcessDied(
+                role=child.role, child=pid, reason=reason, restart_in_s=pause, in_a_row=child.deaths or None
+            )
+        )
+
+    def _replaced_is_gone(self, child: Child, pid: int, status: int, reason: str) -> None:
+        """It was of an earlier generation, or of one that did not come to be: nobody starts it again."""
+        self._reloads.ended(child, reason)
+        if child.place is None:
+            # It was none of a generation's, and nothing of it is left.
+            return
+        bury(child, self._post.common)
+        if status == 0:
+            self._post.log.write(events.ProcessRetired(role=child.role, child=pid))
+        else:
+            self._post.log.write(events.ProcessDied(role=child.role, child=pid, reason=reason, restart_in_s=None))
+
+    # Upgrades.
+
+    def _adopt(self, adopted: Adopted) -> None:
+        """Take up what runs; `moves` then replaces it one by one, beginning with whom it can compare them with."""
+        self._began = adopted.began
+        self._vigil.reloading(time.monotonic())
+        for child in adopted.children:
+            self._family.adopt(child)
+        self._commands.adopt(adopted.commands, adopted.orders, adopted.last_ticket)
+        for child in (self._current.workers[0], *self._current.singles):
+            child.due = 0.0
+        handover.let_signals_through()
+        # Those that ended meanwhile may have been told before anybody listened.
+        self._family.reap()
+
+    def _begin_upgrade(self, asker: socket.socket, command: Sequence[str]) -> None:
+        common, now = self._post.common, time.monotonic()
+        if why := self._why_not_now():
+            self._answer([asker], Outcome(False, why))
+        elif not common.places.has(common.workers, len(self._current.singles)):
+            self._answer([asker], Outcome(False, "replaced workers still have too many sessions; try again later"))
+        else:
+            self._upgrade.begin(asker, command, now)
+
+    def _why_not_now(self) -> str | None:
+        """Why nothing can be replaced, if it cannot."""
+        if self._stop_by is not None:
+            return "the relay is stopping"
+        if not self._was_ready:
+            return "the relay is starting; try again"
+        if self._reloads.is_under_way:
+            return "a reload is under way; try again"
+        return "an upgrade is under way; try again" if self._upgrade.is_under_way else None
+
+    def _not_upgraded(self, reason: str) -> None:
+        source = str(self._current.config.source or "built-in defaults")
+        self._post.log.write(events.ConfigRefused(source=source, reason=f"not upgraded: {reason}"))
+
+    def _state(self, asker: socket.socket) -> State:
+        self._post.log.flush()
+        return leave(self._post, self._current.plan, self._family, self._commands, self._began, asker)
+
+    # Reloading.
+
+    def _reload(self, asker: socket.socket | None) -> None:
+        askers = [] if asker is None else [asker]
+        if self._stop_by is not None or not self._was_ready:
+            why = "the relay is stopping" if self._stop_by is not None else "the relay is starting; try again"
+            self._post.log.write(events.ConfigWarning(warning=f"not reloaded: {why}"))
+            self._answer(askers, Outcome(False, why))
+        elif self._upgrade.is_under_way:
+            # It reads the configuration too, but perhaps it has already.
+            self._post.log.write(events.ConfigWarning(warning="no reload while an upgrade is under way"))
+            self._answer(askers, Outcome(False, "an upgrade is under way; try again"))
+        else:
+            self._reloads.ask(asker)
+
+    def _succeed(self, generation: Generation) -> None:
+        """From here on the new generation is the current one."""
+        before, self._current = self._current, generation
+        for child in before.children:
+            if not child.pid:
+                bury(child, self._post.common)
+        self._post.log.speak(self._current.config.log.format)
+        self._post.log.write(events.ConfigLoaded(source=str(self._current.config.source or "built-in defaults")))
+        for warning in self._current.plan.warnings:
+            self._post.log.write(events.ConfigWarning(warning=warning))
+
+    def _make_moves(self, now: float) -> None:
+        """Whatever the present state calls for: at a start, after a death, and while a generation is replaced."""
+        process = self._current.config.process
+        coming = self._reloads.children
+        made = moves(self._current, [child for child in self._family.running if child not in coming])
+        for child in made.begin:
+            child.begin()
+        for child in made.retire:
+            if child.is_worker:
+                by = now + process.drain_timeout + process.stop_timeout
+                child.retire(process.drain_timeout, gently=True, by=by)
+            else:
+                child.retire(process.stop_timeout, by=now + process.stop_timeout)
+        for child in made.fork:
+            self._family.fork(child)
+        if made.is_done and self._upgrade.replaced():
+            self._vigil.ready()
+        if made.is_done:
+            self._reloads.replaced(now)
+
+    def _answer(self, askers: list[socket.socket], outcome: Outcome) -> None:
+        for asker in askers:
+            self._post.control.answer(asker, outcome)
 
     # The end.
 
@@ -176,49 +294,30 @@ class Master:
         now = time.monotonic()
         if self._stop_by is None or now + seconds < self._stop_by:
             self._stop_by = now + seconds
-            for child in self._children:
-                if child.channel is not None:
-                    child.channel.send(Retire(seconds))
-
-    def _is_over(self, now: float) -> bool:
-        running = [child for child in self._children if child.pid]
-        if not running:
-            return True
-        assert self._stop_by is not None
-        if now >= self._stop_by + _GRACE_SECONDS:
-            for child in running:
-                child.kill()
-        return False
+            self._reloads.stop()
+            self._upgrade.stop()
+            self._vigil.stopping()
+            self._family.retire_all(seconds, by=self._stop_by)
 
     def _pause(self, now: float) -> float | None:
-        dues = [child.due for child in self._children if child.due is not None and self._stop_by is None]
-        dues += self._commands.values()
-        if self._stop_by is not None:
-            # Looked at often, since what is killed must also be waited for.
-            dues.append(min(self._stop_by + _GRACE_SECONDS, now + 1.0))
-        return max(0.0, min(dues) - now) if dues else None
-
-    # Signals, which only wake the loop up.
-
-    def _listen_to_signals(self) -> None:
-        self._wake.setblocking(False)
-        self._waker.setblocking(False)
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        for number in HANDLED:
-            signal.signal(number, lambda number, frame: None)
+        dues = [self._commands.next_drop(), self._family.next_kill()]
+        if self._stop_by is None:
+            dues += [self._vigil.due, self._upgrade.due, self._reloads.due]
+            dues += [child.due for child in self._current.children]
+        known = [due for due in dues if due is not None]
+        # What is killed must also be waited for, and a moment later is soon enough.
+        return max(0.0 if min(known) > now else _KILLED_SECONDS, min(known) - now) if known else None
 
     def _hear_signals(self) -> None:
-        try:
-            numbers = self._wake.recv(4096)
-        except BlockingIOError:
-            return
-        for number in numbers:
+        for number in self._signals.heard():
             if number in (signal.SIGTERM, signal.SIGINT):
                 again = self._stop_by is not None
-                self._stop(0.0 if again else self._post.config.process.stop_timeout)
+                self._stop(0.0 if again else self._current.config.process.stop_timeout)
+            elif number == signal.SIGHUP:
+                self._reload(None)
             elif number == signal.SIGUSR1:
                 self._reopen_log()
-        self._reap()
+        self._family.reap()
 
     def _reopen_log(self) -> None:
         try:
@@ -226,75 +325,37 @@ class Master:
         except OSError as error:
             self._post.log.write(events.ConfigWarning(warning=f"the log cannot be reopened: {error}"))
             return
-        for child in self._children:
-            if child.channel is not None:
-                child.channel.send(Reopen())
+        self._family.reopen_log()
 
     # Commands.
 
-    def _accept(self) -> None:
-        connection = self._post.control.accept()
-        if connection is None:
-            return
-        self._commands[connection] = time.monotonic() + _CONTROL_SECONDS
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._obey(connection))
-
-    def _drop_silent_commands(self, now: float) -> None:
-        """One that has connected and says nothing would keep this loop awake."""
-        for connection in [each for each, until in self._commands.items() if until <= now]:
-            self._selector.unregister(connection)
-            del self._commands[connection]
-            connection.close()
-
-    def _obey(self, connection: socket.socket) -> None:
-        self._selector.unregister(connection)
-        del self._commands[connection]
-        match self._post.control.hear(connection):
+    def _obey(self, connection: socket.socket, request: Request) -> None:
+        match request:
             case StatusPlease():
                 self._post.control.answer(connection, self._report())
             case StopPlease():
-                self._stop(self._post.config.process.stop_timeout)
+                self._stop(self._current.config.process.stop_timeout)
                 self._post.control.answer(connection, self._report())
+            case ReloadPlease():
+                self._reload(connection)
+            case UpgradePlease():
+                self._begin_upgrade(connection, request.command)
             case OperatePlease() as order:
-                self._pass_on(connection, order)
-
-    def _pass_on(self, connection: socket.socket, order: OperatePlease) -> None:
-        """An order is for the delivery process, which answers in its own time."""
-        self._last_ticket += 1
-        channel = self._delivery.channel if self._delivery.is_ready else None
-        said = Operate(self._last_ticket, order.verb, order.ids, order.recipient, order.notify)
-        if channel is None or not channel.send(said):
-            self._post.control.answer(
-                connection, Answers(failure="the delivery process does not listen; try again")
-            )
-            return
-        self._orders[self._last_ticket] = connection
-
-    def _operated(self, said: Operated) -> None:
-        connection = self._orders.pop(said.ticket, None)
-        if connection is not None:
-            self._post.control.answer(connection, Answers(results=said.results))
-
-    def _drop_orders(self) -> None:
-        """The delivery process is gone, and with it what it was told."""
-        for connection in self._orders.values():
-            self._post.control.answer(connection, Answers(failure="the delivery process ended; try again"))
-        self._orders.clear()
+                ready = [each for each in self._family.running if each.role == "delivery" and each.is_ready]
+                self._commands.pass_on(connection, order, ready[-1] if ready else self._current.delivery)
 
     def _report(self) -> Report:
-        slots = [self._post.slot, *(child.slot for child in self._children)]
-        me = Process("master", os.getpid(), self._began, "running" if self._stop_by is None else "stopping")
-        return Report(
-            version=__version__,
-            pid=os.getpid(),
-            started=self._began,
-            state=me.state if self._was_ready or self._stop_by is not None else "starting",
+        running = self._family.running
+        # What reads a configuration is over in a moment, and none of the relay's processes.
+        others = [each for each in running if each not in self._current.children and each.place is not None]
+        config, wanted = self._current.config, self._current.children
+        state = "stopping" if self._stop_by is not None else "running" if self._was_ready else "starting"
+        return report(
+            began=self._began,
+            state=state,
             user=self._post.identity.name,
-            listening=listening(self._post.config, self._post.bound),
-            processes=[me, *map(process, self._children)],
-            totals=totals(slots),
+            listening=listening(config, self._current.bound),
+            children=[*wanted, *others],
+            slots=self._slots,
+            condition=self._vigil.condition(time.monotonic(), config.health, wanted, running),
         )
-
-
-def _in_words(status: int) -> str:
-    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"

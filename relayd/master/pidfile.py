@@ -1,64 +1,75 @@
 """The pid file: which process is the master, for people and programs, and the lock that keeps it single.
 
 The lock is the truth; the number is for those who only read. A number that a crash left behind is believed only
-when a process of that pid runs which began before the file was written: pids are given again. Refuses to signal
-anything. Fails with StartFailed.
+when the process of that pid holds the lock, since pids are given again. Refuses to signal anything. Fails with
+StartFailed.
 """
 
 import contextlib
+import fcntl
 import os
 from pathlib import Path
 
-import psutil
-from filelock import FileLock, Timeout
-
+from relayd.master.ownership import own_file
 from relayd.master.privileges import Identity
 from relayd.master.trouble import StartFailed
 
-# Clock steps and the kernel's rounding of start times. No pid is given again so soon after its process has written
-# the file.
-_SLACK_SECONDS = 60.0
+_LOCKS = Path("/proc/locks")
 _LARGEST_PID = 1 << 22
 _LONGEST = 32
 
 
 class PidFile:
-    """The master's own hand on it; `claim` first, after the fork that makes the master."""
+    """The master's own hand on it; `claim` first, after the fork that makes the master.
 
-    def __init__(self, path: Path) -> None:
+    The lock belongs to an open file: it lasts through an exec that keeps the descriptor, and a forked child holds
+    it too, until it calls `close`.
+    """
+
+    def __init__(self, path: Path, lock: int | None = None) -> None:
+        """`lock` is the descriptor that a master of the same pid had before it executed new code."""
         self._path = path
-        self._lock = FileLock(lock_path(path), timeout=0, preserve_lock_file=True, mode=0o600)
+        self._lock = lock
         self.is_stale = False
 
-    def claim(self) -> None:
+    def fileno(self) -> int:
+        """The lock's descriptor, while it is held."""
+        assert self._lock is not None
+        return self._lock
+
+    def claim(self, owner: Identity) -> None:
         """Take the lock; StartFailed when another master has it. `is_stale` then says how the last one ended."""
+        path = lock_path(self._path)
         try:
             os.makedirs(self._path.parent, mode=0o755, exist_ok=True)
-            if self._path.is_symlink():
-                raise StartFailed(f"{self._path} is a symbolic link; a pid file must not be one")
-            self._lock.acquire()
-        except Timeout:
+            if self._lock is None:
+                self._lock = own_file(path, owner, "pid file's lock", 0o600, os.O_RDWR)
+            # For a lock that came through an exec this says that it is still held.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(self._lock), os.stat(path)):
+                raise StartFailed(f"{path} was taken away meanwhile; leave it where it is")
+        except BlockingIOError:
+            self.close()
             pid = read(self._path)
             raise StartFailed(f"already running (pid {pid or 'unknown'}; {self._path})") from None
         except OSError as error:
-            raise StartFailed(f"{lock_path(self._path)}: {error.strerror or error}") from None
-        self.is_stale = self._path.exists()
+            self.close()
+            raise StartFailed(f"{path}: {error.strerror or error}") from None
+        except StartFailed:
+            self.close()
+            raise
+        self.is_stale = os.path.lexists(self._path)
 
     def write(self, owner: Identity) -> None:
         """Say who is the master."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = own_file(self._path, owner, "pid file", 0o644)
         try:
-            fd = os.open(self._path, flags, 0o644)
-            try:
-                os.write(fd, f"{os.getpid()}\n".encode())
-                if os.geteuid() == 0:
-                    # Whoever it becomes takes the file away at the end.
-                    os.fchown(fd, owner.uid, owner.gid)
-                    os.chown(lock_path(self._path), owner.uid, owner.gid)
-            finally:
-                os.close(fd)
+            os.ftruncate(fd, 0)
+            os.write(fd, f"{os.getpid()}\n".encode())
         except OSError as error:
             raise StartFailed(f"{self._path}: {error.strerror}") from None
+        finally:
+            os.close(fd)
 
     def remove(self) -> None:
         """Take the file away, or empty it where the folder belongs to root; then give the lock back."""
@@ -67,7 +78,13 @@ class PidFile:
         except OSError:
             with contextlib.suppress(OSError):
                 os.truncate(self._path, 0)
-        self._lock.release()
+        self.close()
+
+    def close(self) -> None:
+        """Give the lock's descriptor up; in a forked child that takes nothing from the master."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def lock_path(path: Path) -> Path:
@@ -78,8 +95,9 @@ def lock_path(path: Path) -> Path:
 def read(path: Path) -> int | None:
     """The pid in the file, if it can be one; whether that process is ours is another question."""
     try:
-        with open(path, "rb") as file:
-            text = file.read(_LONGEST).strip()
+        # Without waiting, in case it is a FIFO.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=0) as file:
+            text = (file.read(_LONGEST) or b"").strip()
     except OSError:
         return None
     if not (text.isascii() and text.isdigit()) or not 1 < int(text) <= _LARGEST_PID:
@@ -87,16 +105,24 @@ def read(path: Path) -> int | None:
     return int(text)
 
 
-def running(path: Path) -> psutil.Process | None:
-    """The master that the file names, or None when it is gone, or the pid belongs to another program now."""
+def running(path: Path, locks: Path = _LOCKS) -> int | None:
+    """The pid of the master, or None when none runs: the process that the file names, if it holds the lock.
+
+    A number that a crash or a person left behind names no such process, whatever its program and its words are:
+    it may be another relay's master. Where the kernel does not tell who holds a lock, nobody is believed.
+    """
     pid = read(path)
-    if pid is None:
-        return None
     try:
-        process = psutil.Process(pid)
-        written = path.stat().st_mtime
-        if process.create_time() > written + _SLACK_SECONDS or process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return process if any("relayd" in word for word in process.cmdline()) else None
-    except (psutil.Error, OSError):
+        inode = lock_path(path).stat().st_ino
+        lines = locks.read_text().splitlines()
+    except OSError:
         return None
+    return pid if any(_is_hold(line.split(), pid, inode) for line in lines) else None
+
+
+def _is_hold(words: list[str], pid: int | None, inode: int) -> bool:
+    """Whether a line of proc_locks(5) says so: "1: FLOCK ADVISORY WRITE 4711 fe:00:2655896 0 EOF"."""
+    if len(words) != 8 or words[1] != "FLOCK" or words[4] != str(pid):
+        return False
+    # The device is left out: some file systems (btrfs, overlays) show another one here than to stat.
+    return words[5].rpartition(":")[2] == str(inode)

@@ -4,7 +4,6 @@
 StartFailed, whose line says what to do.
 """
 
-import ctypes
 import grp
 import os
 import pwd
@@ -12,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.base.sections import Process
+from relayd.master import capabilities
 from relayd.master.trouble import StartFailed
 
-_PR_SET_NO_NEW_PRIVS = 38
 _USAGE = 2
 
 
@@ -51,19 +50,34 @@ def choose(process: Process, spool: Path) -> Identity:
 
 
 def drop(identity: Identity) -> None:
-    """Become that user, with no way back, and take no privilege from any program that is executed later."""
+    """Become that user, with no way back, and take no privilege from any program that is executed later.
+
+    Who was never root may have capabilities all the same, for the port (AmbientCapabilities= of systemd); they
+    have done their service and go too. Only where the configuration names root does root keep what it has.
+    """
     os.umask(0o077)
-    if os.geteuid() == 0:
-        os.setgroups(identity.groups)
+    try:
+        if os.geteuid() == 0 and identity.uid != 0:
+            # Only root may take from the bounding set, so it is the first to go.
+            capabilities.empty_bounding_set()
+        if os.geteuid() == 0:
+            os.setgroups(identity.groups)
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
         if identity.uid != 0:
-            _prove_it_is_gone()
-    # Not in the standard library. A failure (a kernel before 3.5) only means that nothing is gained.
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            # The change of user empties neither what is inheritable nor, with the securebits of some containers,
+            # anything at all.
+            capabilities.empty()
+    except OSError as error:
+        raise StartFailed(f"cannot become user {identity.name}: {error.strerror}") from None
+    capabilities.gain_nothing()
+    if identity.uid != 0:
+        _prove_it_is_gone(identity)
 
 
-def _prove_it_is_gone() -> None:
+def _prove_it_is_gone(identity: Identity) -> None:
+    if os.getresuid() != (identity.uid,) * 3 or os.getresgid() != (identity.gid,) * 3 or capabilities.held():
+        raise StartFailed("root was dropped, and not all of it is gone; not started")
     try:
         os.setuid(0)
     except PermissionError:
@@ -87,7 +101,7 @@ def _myself(process: Process) -> Identity:
 def _named(user: str, group: str | None) -> Identity:
     try:
         entry = pwd.getpwnam(user)
-    except KeyError:
+    except (KeyError, ValueError):
         raise StartFailed(
             f'[process] user = "{user}": no such user; make it: '
             f"useradd --system --no-create-home --shell /usr/sbin/nologin {user}",
@@ -97,11 +111,20 @@ def _named(user: str, group: str | None) -> Identity:
     if group is not None:
         try:
             gid = grp.getgrnam(group).gr_gid
-        except KeyError:
+        except (KeyError, ValueError):
             raise StartFailed(
                 f'[process] group = "{group}": no such group; make it: groupadd --system {group}', _USAGE
             ) from None
-    return Identity(user, entry.pw_uid, gid, tuple(os.getgrouplist(user, gid)))
+    if entry.pw_uid == 0:
+        return Identity(user, 0, gid, tuple(os.getgrouplist(user, gid)))
+    if gid == 0:
+        raise StartFailed(
+            f"user {user} has the group of root, and would read what is root's; "
+            "set [process] group to another one",
+            _USAGE,
+        )
+    # Whatever the host's files give this user: the group of root is a part of root.
+    return Identity(user, entry.pw_uid, gid, tuple(each for each in os.getgrouplist(user, gid) if each != 0))
 
 
 def _owner(spool: Path) -> int:

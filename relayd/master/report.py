@@ -3,11 +3,13 @@
 Refuses to ask the processes: their numbers are read from the counters, so that one that hangs is reported too.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
+from relayd import __version__
 from relayd.base import counters
 from relayd.base.bound import Bound
 from relayd.base.coherence import hears_passwords, offers_tls
@@ -15,6 +17,7 @@ from relayd.base.counters import Slot
 from relayd.base.sections import Config
 from relayd.master import listeners
 from relayd.master.children import Child
+from relayd.master.condition import Condition
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -48,6 +51,7 @@ class Report(msgspec.Struct, frozen=True):
     listening: list[Listening]
     processes: list[Process]
     totals: dict[str, int]
+    condition: Condition = Condition()
 
 
 def listening(config: Config, bound: Sequence[Bound]) -> list[Listening]:
@@ -61,12 +65,31 @@ def listening(config: Config, bound: Sequence[Bound]) -> list[Listening]:
     return found
 
 
-def process(child: Child) -> Process:
-    """One child."""
+def report(
+    *,
+    began: float,
+    state: str,
+    user: str,
+    listening: list[Listening],
+    children: Sequence[Child],
+    slots: Sequence[Slot],
+    condition: Condition,
+) -> Report:
+    """By the master, of itself and its children; `slots` are those of all processes that were and are."""
+    me = Process("master", os.getpid(), began, "stopping" if state == "stopping" else "running")
+    return Report(
+        version=__version__,
+        pid=me.pid,
+        started=began,
+        state=state,
+        user=user,
+        listening=listening,
+        processes=[me, *map(_process, children)],
+        totals={name: counters.total(slots, name) for name in counters.TOTALS},
+        condition=condition,
+    )
+
+
+def _process(child: Child) -> Process:
     gauges = {name: child.slot.get(name) for name in counters.GAUGES}
     return Process(child.role, child.pid, child.started, child.state, child.restarts, gauges)
-
-
-def totals(slots: Sequence[Slot]) -> dict[str, int]:
-    """The sums of all processes, those that died included."""
-    return {name: counters.total(slots, name) for name in counters.TOTALS}

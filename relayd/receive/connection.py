@@ -192,7 +192,7 @@ class Connection(asyncio.Protocol):
         peer = admit(service, listener, transport, self._introduced)
         if peer is None:
             return
-        self._session = Session(facts_of(service.config, service.version, listener, peer))
+        self._session = Session(facts_of(service.config, service.version, listener, peer), service.census)
         self._heard = service.loop.time()
         self._visit = Visit(service, self, peer, self._introduced)
         self._reception = Reception(service, self._session, self._visit, self)
@@ -311,7 +311,7 @@ class Connection(asyncio.Protocol):
 
     def _broken(self, error: Exception) -> None:
         """A defect of ours: what was said already still goes out, a 250 above all, then 421 and the end."""
-        self._service.record.bug("session", error)
+        self._service.record.bug("session", error, self._visit.id if self._is_open else "")
         self._reason = "internal error"
         try:
             self._session.shut_down()

@@ -19,15 +19,16 @@ from relayd.spool.intake import Draft, Intake
 
 
 class Incoming:
-    """One message's; `failure` is why there is no draft any more."""
+    """One message's; `failure` is why there is no draft any more, `protocol` the keyword of its trace line."""
 
-    __slots__ = ("_completion", "draft", "failure", "pace")
+    __slots__ = ("_completion", "draft", "failure", "pace", "protocol")
 
-    def __init__(self, draft: Draft, completion: Completion | None, began: float) -> None:
+    def __init__(self, draft: Draft, completion: Completion | None, began: float, protocol: str) -> None:
         self._completion = completion
         self.draft: Draft | None = draft
         self.failure: SpoolError | None = None
         self.pace = Pace(began)
+        self.protocol = protocol
 
     def write(self, octets: bytes) -> None:
         """Take the next octets of the mail data."""
@@ -84,21 +85,22 @@ def begin(
             envid=mail.envid,
         )
     )
+    protocol = protocol_of(
+        extended=session.is_extended,
+        secure=session.is_secure,
+        authenticated=bool(session.user),
+        utf8=mail.smtputf8,
+    )
     draft.write(
         received(
             helo=session.client_name,
             client=peer.address,
             hostname=hostname,
-            protocol=protocol_of(
-                extended=session.is_extended,
-                secure=session.is_secure,
-                authenticated=bool(session.user),
-                utf8=mail.smtputf8,
-            ),
+            protocol=protocol,
             message_id=draft.id,
             only_recipient=recipients[0].address if len(recipients) == 1 else None,
             at=now,
         )
     )
     completion = Completion(at=now, message_id=f"{draft.id}@{hostname}") if session.is_trusted else None
-    return Incoming(draft, completion, began)
+    return Incoming(draft, completion, began, protocol)

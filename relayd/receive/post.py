@@ -12,6 +12,7 @@ from relayd.base.tally import Hand
 from relayd.receive.resources import available_memory
 from relayd.spool.disk import Disk
 from relayd.spool.hint import Hints
+from relayd.spool.measured import MeasuredDisk
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Post:
     slot: Slot
     log: Log
     tally: Hand
-    disk: Disk = field(default_factory=Disk)
+    disk: Disk = field(default_factory=MeasuredDisk)
     grace: float = 3.0
     sweep: float = 1.0
     memory: Callable[[], float] = available_memory

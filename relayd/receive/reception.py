@@ -217,18 +217,21 @@ class Reception:
         if isinstance(result, Exception):
             self._refuse(self._service.spool_trouble(result).reply)
             return
-        draft, self._incoming = self._draft, None
+        draft, incoming, self._incoming = self._draft, self._incoming, None
+        assert incoming is not None
         # Said before anything else can fail: a client that does not hear it sends the message again.
         self._session.answer(reply(250, "2.0.0", f"Ok: queued as {draft.id}"))
         self.messages += 1
         self._recipients.clear()
-        self._service.record.accepted(self._visit.id, draft, self._size)
+        self._service.record.accepted(draft, self._size, incoming.protocol)
         self._service.guard.accepted(self._client, len(draft.envelope.recipients), self._service.loop.time())
 
     def _refuse(self, verdict: Reply) -> None:
+        draft = None if self._incoming is None else self._incoming.draft
         self.drop()
         self._session.answer(verdict)
-        self._service.record.message_refused(self._visit.id, verdict)
+        message_id = "" if draft is None else draft.id
+        self._service.record.message_refused(self._visit.id, self._visit.peer, message_id, verdict)
 
     def _wait(
         self, begin: Callable[[W, Callable[[object], None]], None], work: W, then: Callable[[object], None]

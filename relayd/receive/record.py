@@ -5,13 +5,14 @@ a minute.
 """
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from relayd.base import events
 from relayd.base.counters import Slot
 from relayd.base.log import Log
 from relayd.receive.complaints import Complaints
 from relayd.receive.policy import Peer
+from relayd.smtp.census import Census
 from relayd.smtp.event import Auth
 from relayd.smtp.reply import Reply
 from relayd.spool.errors import SpoolError, SpoolFailed, SpoolFull
@@ -29,6 +30,14 @@ class Record:
         self._now = now
         self._complaints = Complaints()
         self.log = log
+
+    def measured(self, census: Census, commits: Iterable[float], syncs: Iterable[float]) -> None:
+        """What was said until now, and how many seconds each commit and sync took since the last time."""
+        self._slot.set_dialogue(census.commands, census.replies)
+        for seconds in commits:
+            self._slot.observe("commit_seconds", seconds)
+        for seconds in syncs:
+            self._slot.observe("fsync_seconds", seconds)
 
     def session_opened(self, session: str, peer: Peer, open_sessions: int) -> None:
         """A client is there."""
@@ -89,25 +98,28 @@ class Record:
         if is_new:
             self.log.write(events.ClientLimited(session=session, client=str(peer), user=user, reply=str(verdict)))
 
-    def accepted(self, session: str, draft: Draft, size: int) -> None:
-        """A message is durable and its 250 said; `size` in octets of mail data."""
+    def accepted(self, draft: Draft, size: int, protocol: str) -> None:
+        """A message is durable and its 250 said; `size` in octets, `protocol` that of its trace line."""
         envelope = draft.envelope
         self._slot.add("accepted")
         self._slot.add("accepted_recipients", len(envelope.recipients))
         self.log.write(
             events.MessageAccepted(
                 id=draft.id,
-                session=session,
+                session=envelope.session,
+                client=envelope.client,
+                user=envelope.user,
+                protocol=protocol,
                 reverse_path=f"<{envelope.reverse_path or ''}>",
                 recipients=len(envelope.recipients),
                 size=size,
             )
         )
 
-    def message_refused(self, session: str, verdict: Reply) -> None:
-        """Mail data was not taken."""
+    def message_refused(self, session: str, peer: Peer, message_id: str, verdict: Reply) -> None:
+        """Mail data was not taken; `message_id` is its draft's, where it had one still."""
         self._slot.add("refused")
-        self.log.write(events.MessageRefused(session=session, reply=str(verdict)))
+        self.log.write(events.MessageRefused(id=message_id, session=session, client=str(peer), reply=str(verdict)))
 
     def recipient_refused(self, session: str, peer: Peer, recipient: str, verdict: Reply) -> None:
         """A forward-path was not taken."""
@@ -127,7 +139,8 @@ class Record:
         if self._complaints.is_due(kind, self._now()):
             self.log.write(events.SpoolTrouble(reason=str(error), unsaid=self._complaints.unsaid(kind)))
 
-    def bug(self, where: str, error: BaseException) -> None:
+    def bug(self, where: str, error: BaseException, session: str = "") -> None:
         """An exception that nobody expected."""
         self._slot.add("bugs")
-        self.log.write(events.Bug(where=where, traceback="".join(traceback.format_exception(error))))
+        told = "".join(traceback.format_exception(error))
+        self.log.write(events.Bug(session=session, where=where, traceback=told))

@@ -14,6 +14,7 @@ from relayd.receive.door import Door
 from relayd.receive.guard import Guard
 from relayd.receive.policy import Policy
 from relayd.receive.record import Record
+from relayd.smtp.census import Census
 from relayd.spool.errors import SpoolError
 from relayd.spool.ids import Ids
 from relayd.spool.intake import Draft, Intake
@@ -42,6 +43,7 @@ class Service(Protocol):
     policy: Policy
     intake: Intake
     record: Record
+    census: Census
     door: Door
     guard: Guard
     authenticator: Authenticator | None

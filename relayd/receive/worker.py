@@ -1,23 +1,23 @@
 """A worker: one process that holds many sessions and commits what they bring, in groups.
 
-It boots, serves, and retires when the master says so or is gone. It exits CANNOT_BOOT with the reason when it
-cannot do its work at all, and as a crash when the spool's folder can no longer be synced or a listener dies.
+It retires when the master says so or is gone, and ends as a crash when the spool's folder can no longer be synced
+or a listener dies.
 """
 
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from relayd import __version__
 from relayd.base import events, tls
-from relayd.base.channel import CANNOT_BOOT, RETIRED, Garbled, Ready, Refused, Reopen, Retire
-from relayd.base.loop import run
+from relayd.base.begin import reopen
+from relayd.base.channel import RETIRED, Garbled, Ready, Reopen, Retire
 from relayd.base.sections import Listener
-from relayd.base.tls import TlsError
 from relayd.receive.auth import Authenticator
 from relayd.receive.connection import Connection
 from relayd.receive.door import Door
@@ -29,13 +29,14 @@ from relayd.receive.record import Record
 from relayd.receive.resources import most_sessions
 from relayd.receive.service import Served
 from relayd.receive.slowdown import Slowdown
+from relayd.smtp.census import Census
 from relayd.spool.clerk import Clerk
 from relayd.spool.errors import SpoolError, SpoolFailed
 from relayd.spool.ids import Ids
-from relayd.spool.intake import Draft, Intake, boot_check
+from relayd.spool.intake import Draft, Intake
 from relayd.spool.layout import Layout
 
-__all__ = ["Post", "Worker", "serve"]
+__all__ = ["Post", "Worker"]
 
 _LARGE_AT_ONCE = 4
 # Connections that wait in the kernel; it cuts this down to net.core.somaxconn.
@@ -43,34 +44,8 @@ _WAITING = 4096
 # Sessions in a transaction have this long when the spool has failed and nothing more can be taken.
 _CRASH_SECONDS = 1.0
 _CRASHED = 1
-
-
-def serve(post: Post) -> int:
-    """Be a worker until told to retire; give the exit status."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-        # The master says when to end, by the channel: a signal to the whole group must not cut sessions.
-        signal.signal(number, signal.SIG_IGN)
-    return run(_serve(post))
-
-
-async def _serve(post: Post) -> int:
-    loop = asyncio.get_running_loop()
-    post.log.adopt(loop.call_soon)
-    try:
-        try:
-            boot_check(Layout(str(post.config.spool.directory)))
-            worker = Worker(post)
-            await worker.open()
-        except Exception as error:
-            if not isinstance(error, (OSError, SpoolError, TlsError)):
-                Record(post.slot, post.log, loop.time).bug("boot", error)
-            post.channel.send(Refused(f"worker: {error or type(error).__name__}"))
-            return CANNOT_BOOT
-        return await worker.work()
-    finally:
-        # The loop takes no more calls.
-        post.log.flush()
-        post.log.adopt(None)
+# From the accept of a connection to its session.
+_TURNS = 10
 
 
 class Worker:
@@ -89,6 +64,7 @@ class Worker:
             ids=self.ids,
         )
         self.record = Record(post.slot, post.log, self.loop.time)
+        self.census = Census()
         config = post.config
         self.door = Door(config.hostname, post.tally, config.session.per_client)
         self.guard = Guard(post.tally, config.relay)
@@ -99,13 +75,23 @@ class Worker:
                 config.auth.users, self.loop, self.record.users_unreadable, Slowdown(post.wrong_password)
             )
         self.is_retiring = False
+        # No listener is served any more; and whatever was accepted before that is a session by now.
+        self._is_leaving = self._is_settled = False
+        self._slot = post.slot
         self._tally = post.tally
         self._memory = post.memory
+        self._disk = post.disk
+        # Seconds of each group, from the committer's thread.
+        self._commits: deque[float] = deque()
         self._listeners = post.listeners
         self._hints = post.hints
         self._channel = post.channel
-        self._committer: Clerk[Draft, str | SpoolError] = Clerk(self.loop, "committer", self._commit_group)
+        self._committer: Clerk[Draft, str | SpoolError] = Clerk(
+            self.loop, "committer", self._commit_group, lambda since: post.slot.set("disk_since", since)
+        )
         self._large = ThreadPoolExecutor(_LARGE_AT_ONCE, "large")
+        # In milliseconds, the oldest first.
+        self._large_since: dict[asyncio.Future[None], int] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: set[Served] = set()
         self._status = RETIRED
@@ -147,6 +133,7 @@ class Worker:
         # What was aborted is closed by the next turn.
         await asyncio.sleep(0)
         self.end_threads(hanging=bool(self._connections))
+        self._measure()
         return self._status
 
     def end_threads(self, *, hanging: bool) -> None:
@@ -171,7 +158,19 @@ class Worker:
     def in_thread(self, work: Callable[[], None], done: Callable[[object], None]) -> None:
         """Do the slow part of a large message; `done` gets what came of it, an exception included."""
         future = self.loop.run_in_executor(self._large, work)
-        future.add_done_callback(lambda ended: done(None if ended.cancelled() else ended.exception()))
+        self._large_since[future] = int(time.monotonic() * 1000)
+
+        def ended(future: asyncio.Future[None]) -> None:
+            del self._large_since[future]
+            self._tell_oldest()
+            done(None if future.cancelled() else future.exception())
+
+        self._tell_oldest()
+        future.add_done_callback(ended)
+
+    def _tell_oldest(self) -> None:
+        """Since when the oldest of these parts has been going on."""
+        self._slot.set("large_since", next(iter(self._large_since.values()), 0))
 
     def commit(self, draft: Draft, done: Callable[[object], None]) -> None:
         """Make a draft a message, in a group with others; `done` gets its name or an exception."""
@@ -198,14 +197,15 @@ class Worker:
     def closed(self, session: Served) -> int:
         """Nothing of a session is left; give how many there are now."""
         self._connections.discard(session)
-        if self.is_retiring and not self._connections:
-            self._end()
+        self._end_if_empty()
         return len(self._connections)
 
     # The committer's thread.
 
     def _commit_group(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
+        began = time.monotonic()
         results = self.intake.commit(drafts)
+        self._commits.append(time.monotonic() - began)
         self._hints.send([each for each in results if isinstance(each, str)])
         return results
 
@@ -221,30 +221,62 @@ class Worker:
                 # The master died: the port must be free for the next one, and nobody else will end this process.
                 self.loop.remove_reader(self._channel.fileno())
                 self._retire(self.config.process.stop_timeout)
+            case Retire(gently=True):
+                self._leave(said.seconds)
             case Retire():
                 self._retire(said.seconds)
             case Reopen():
-                self._reopen_log()
+                reopen(self.record.log)
             case Garbled():
                 self.record.bug("channel", ValueError(f"the master said {said.beginning}"))
 
-    def _reopen_log(self) -> None:
-        try:
-            self.record.log.reopen()
-        except OSError as error:
-            self.record.log.write(events.ConfigWarning(warning=f"the log cannot be reopened: {error}"))
+    def _leave(self, seconds: float) -> None:
+        """Another worker has the listeners now: sessions go on for so many seconds, and then are asked to end."""
+        if self._is_leaving:
+            return
+        self._close_listeners()
+        self._deadline = self.loop.call_later(seconds, self._retire, self.config.process.stop_timeout)
+
+    def _close_listeners(self) -> None:
+        """Accept no more; what was accepted already becomes a session within a few turns, and is not cut off."""
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        if isinstance(self.loop, asyncio.SelectorEventLoop):
+            # It drops what it has accepted for a server that is closed before the session is made.
+            for each in self._listeners:
+                if each.socket.fileno() >= 0:
+                    self.loop.remove_reader(each.socket)
+        else:
+            self._close_servers()
+        self._turn(_TURNS)
+
+    def _close_servers(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    def _turn(self, left: int) -> None:
+        if left:
+            self.loop.call_soon(self._turn, left - 1)
+            return
+        self._close_servers()
+        self._is_settled = True
+        self._end_if_empty()
+
+    def _end_if_empty(self) -> None:
+        if self._is_settled and not self._connections:
+            self._end()
 
     def _retire(self, seconds: float, status: int = RETIRED) -> None:
         """Begin nothing new; what runs may go on for so many seconds."""
         self._status = self._status or status
         if not self.is_retiring:
             self.is_retiring = True
-            for server in self._servers:
-                server.close()
+            self._close_listeners()
             for connection in list(self._connections):
                 connection.retire(at_once=False)
-        if not self._connections:
-            self._end()
+        self._end_if_empty()
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = self.loop.call_later(seconds, self._cut)
@@ -264,18 +296,25 @@ class Worker:
     def _sweep(self) -> None:
         """One look at all deadlines, instead of a timer for each session."""
         self.loop.call_later(self._sweep_every, self._sweep)
+        self._slot.set("heartbeat", int(time.monotonic() * 1000))
         # Without a descriptor left the system cannot be asked, and just then sessions have to end in time.
         with contextlib.suppress(OSError):
             self.door.look(self._memory())
+        self._measure()
         now = self.loop.time()
         for connection in list(self._connections):
             connection.sweep(now, self.config.session.timeout)
         # Lines that could not be written are tried again when nothing else happens.
         self.record.log.flush()
-        if not self.is_retiring and not all(_listens(each.socket) for each in self._listeners):
+        if not self._is_leaving and not all(_listens(each.socket) for each in self._listeners):
             # uvloop closes a listener for good and without a word when accept fails oddly.
             self.record.bug("listener", RuntimeError("a listener has died"))
             self._retire(_CRASH_SECONDS, _CRASHED)
+
+    def _measure(self) -> None:
+        """Tell the counters what is too frequent to be told one by one; the end of a crashing process is not."""
+        commits = [self._commits.popleft() for _ in range(len(self._commits))]
+        self.record.measured(self.census, commits, self._disk.waits())
 
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """What the loop would print: a lack of descriptors at accept, or a defect."""

@@ -4,6 +4,7 @@ What was heard waits here to be understood, what is said waits here to be sent. 
 mean. After the last reply nothing is heard and nothing more is said.
 """
 
+from relayd.smtp.census import Census
 from relayd.smtp.facts import Facts, State
 from relayd.smtp.input import Input
 from relayd.smtp.patience import Patience
@@ -15,12 +16,13 @@ _SPOKE_FIRST = reply(554, "5.5.0", "Error: the client spoke before the greeting"
 class Dialogue:
     """See the module. `last_word` is the reply after which the session was closed."""
 
-    __slots__ = ("_facts", "_input", "_output", "_patience", "last_word", "state")
+    __slots__ = ("_census", "_facts", "_input", "_output", "_patience", "last_word", "state")
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, census: Census | None = None) -> None:
         self._facts = facts
+        self._census = census or Census()
         self._input = Input()
-        self._output: list[bytes] = []
+        self._output: list[Reply] = []
         self._patience = Patience()
         self.last_word: Reply | None = None
         self.state = State.START
@@ -36,7 +38,11 @@ class Dialogue:
         if not self._output:
             return b""
         replies, self._output = self._output, []
-        return b"".join(replies)
+        # Now they are said: a greeting may have been taken back.
+        counts = self._census.replies
+        for each in replies:
+            counts[each.code] += 1
+        return b"".join(map(bytes, replies))
 
     @property
     def replies(self) -> int:
@@ -69,7 +75,7 @@ class Dialogue:
         if self.state is State.CLOSED:
             return
         if self.state is not State.TLS:
-            self._output.append(bytes(answer))
+            self._output.append(answer)
         if answer.code in (221, 421):
             self._close(answer)
         elif answer.code >= 400:
@@ -83,7 +89,7 @@ class Dialogue:
     def _hang_up(self, last_word: Reply) -> None:
         """Say it, and nothing more: what the client sends is not what it seems to be."""
         if self.state is not State.CLOSED:
-            self._output.append(bytes(last_word))
+            self._output.append(last_word)
             self._close(last_word)
 
     def _close(self, last_word: Reply) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from relayd.smtp import command, extensions, sequence, wording
 from relayd.smtp.address import Address
 from relayd.smtp.body import Body, Chunk, Unwanted
+from relayd.smtp.census import Census
 from relayd.smtp.command import Mail, Rcpt
 from relayd.smtp.data import TOO_LARGE, Chunks
 from relayd.smtp.dialogue import Dialogue
@@ -55,8 +56,8 @@ class Interpreter(Dialogue):
         "user",
     )
 
-    def __init__(self, facts: Facts) -> None:
-        super().__init__(facts)
+    def __init__(self, facts: Facts, census: Census | None = None) -> None:
+        super().__init__(facts, census)
         self.is_secure = facts.secure
         self._begin()
 
@@ -85,6 +86,7 @@ class Interpreter(Dialogue):
         """The event or the reply that a line comes to; None when all is said, or has to wait for more octets."""
         verb, argument = command.split(line)
         action = _ACTIONS.get(verb)
+        self._census.commands["other" if action is None else verb] += 1
         if action is None and verb in _HTTP:
             self._hang_up(wording.NOT_HTTP)
         elif action is None and announces_chunk(line):

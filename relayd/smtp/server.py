@@ -9,6 +9,7 @@ for anything a client sends.
 
 from relayd.smtp import wording
 from relayd.smtp.body import Body, Chunk, Dotted, Unwanted
+from relayd.smtp.census import Census
 from relayd.smtp.command import Mail, Rcpt
 from relayd.smtp.data import Decoder
 from relayd.smtp.event import Abandoned as Abandoned
@@ -28,12 +29,12 @@ from relayd.smtp.reply import Reply, reply
 
 
 class Session(Interpreter):
-    """One client's session, from the greeting to the last reply."""
+    """One client's session, from the greeting to the last reply; what is said is counted in `census`."""
 
     __slots__ = ("_announced", "_pending")
 
-    def __init__(self, facts: Facts) -> None:
-        super().__init__(facts)
+    def __init__(self, facts: Facts, census: Census | None = None) -> None:
+        super().__init__(facts, census)
         self._pending: Event | None = None
         self._announced = False
 

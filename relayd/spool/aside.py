@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from relayd.base import events
 from relayd.spool.disk import Disk
-from relayd.spool.layout import Layout
+from relayd.spool.layout import Layout, parse_name
 from relayd.spool.troubles import Troubles, shown
 
 # Octets of a file name that leave room for a number behind it.
@@ -50,7 +50,9 @@ class Aside:
         self._moved("failed")
         self.count += 1
         said = reason if kept == name else f"{reason}; it is failed/{shown(kept)} now"
-        self._report(events.QueueSetAside(id=shown(name), state=folder, reason=said))
+        parsed = parse_name(name)
+        told = shown(name) if parsed is None else parsed[0]
+        self._report(events.QueueMoved(id=told, was=folder, now="failed", reason=said))
 
     def _free_name(self, name: str) -> str:
         octets = os.fsencode(name)

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from relayd.base import events
 from relayd.spool.aside import Aside
+from relayd.spool.by_hand import ByHand
 from relayd.spool.claim import Claim
 from relayd.spool.claims import Claims
 from relayd.spool.disk import Disk
@@ -52,6 +53,7 @@ class Claiming:
         watch: Watch,
         sweep: Sweep,
         aside: Aside,
+        by_hand: ByHand,
         troubles: Troubles,
         report: Callable[[events.Event], None],
         now: Callable[[], datetime],
@@ -62,6 +64,7 @@ class Claiming:
         self._watch = watch
         self._sweep = sweep
         self._aside = aside
+        self._by_hand = by_hand
         self._troubles = troubles
         self._report = report
         self._now = now
@@ -92,6 +95,7 @@ class Claiming:
             state = fold(len(message.envelope.recipients), journal.read(self._is_doubtful))
         except FileNotFoundError:
             # Moved by hand since it was seen; a scan finds it where it is.
+            self._by_hand.missing(place)
             return None
         except NotSound as error:
             self._aside.put(place.state, name, str(error))

@@ -2,11 +2,13 @@
 
 While it works on a group, the next group forms by itself: that is what makes one fsync of a folder serve many
 messages. A clerk does what it is handed in order; it decides nothing. When the work raises, the future of
-each item of the group gets the exception.
+each item of the group gets the exception. It tells since when it is at work on a group, so that somebody can see
+that the disk hangs.
 """
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -18,10 +20,16 @@ class Clerk(Generic[T, R]):
     """Hands groups of items to `work`, which gives one result for each item."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, name: str, work: Callable[[Sequence[T]], Sequence[R]]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        name: str,
+        work: Callable[[Sequence[T]], Sequence[R]],
+        busy_since: Callable[[int], None] = lambda milliseconds: None,
     ) -> None:
+        """`busy_since` is called on the thread, with milliseconds of the monotonic clock, 0 when it is idle."""
         self._loop = loop
         self._work = work
+        self._busy_since = busy_since
         self._items: list[tuple[T, Callable[[R | Exception], None]]] = []
         self._wake = threading.Condition()
         self._is_closed = False
@@ -50,10 +58,12 @@ class Clerk(Generic[T, R]):
             if not group:
                 return
             results: Sequence[R | Exception]
+            self._busy_since(int(time.monotonic() * 1000))
             try:
                 results = self._work([item for item, _ in group])
             except Exception as error:
                 results = [error] * len(group)
+            self._busy_since(0)
             if len(results) != len(group):
                 results = [RuntimeError(f"{len(results)} results for {len(group)} items")] * len(group)
             try:

@@ -5,6 +5,7 @@ Every method is one step that a crash may follow; nothing here decides anything.
 
 import fcntl
 import os
+import time
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 # Nothing that could block is opened: a FIFO by somebody's hand must not stop the queue.
@@ -142,6 +143,14 @@ class Disk:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def rest(self, seconds: float) -> None:
+        """Let other processes go on."""
+        time.sleep(seconds)
+
+    def waits(self) -> list[float]:
+        """Seconds that each sync since the last call took; nothing where that is not measured."""
+        return []
 
     def may_write(self, path: str) -> bool:
         """Whether this process may make and take names in a folder."""

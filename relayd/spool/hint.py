@@ -14,9 +14,28 @@ class Hints:
     """A datagram socket pair; workers share the sending end."""
 
     def __init__(self) -> None:
-        self._receiving, self._sending = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._be(*socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
+
+    @classmethod
+    def of(cls, receiving: int, sending: int) -> "Hints":
+        """The pair behind two descriptors, which are its own from now on; raise OSError."""
+        hints = cls.__new__(cls)
+        hints._be(socket.socket(fileno=receiving), socket.socket(fileno=sending))
+        return hints
+
+    def _be(self, receiving: socket.socket, sending: socket.socket) -> None:
+        self._receiving, self._sending = receiving, sending
         self._receiving.setblocking(False)
         self._sending.setblocking(False)
+
+    def descriptors(self) -> tuple[int, int]:
+        """Both ends, to hand the pair to another process."""
+        return self._receiving.fileno(), self._sending.fileno()
+
+    def close(self) -> None:
+        """Give both ends up, in a process that neither tells nor hears."""
+        self._receiving.close()
+        self._sending.close()
 
     def fileno(self) -> int:
         """The receiving end, for an event loop."""

@@ -44,6 +44,10 @@ class Layout:
         """The path of one of the folders above."""
         return f"{self.root}/{name}"
 
+    def folders(self) -> list[str]:
+        """The paths of all of them."""
+        return [self.folder(name) for name in _FOLDERS]
+
     def draft(self, message_id: str) -> str:
         """Where a message is written."""
         return f"{self.root}/tmp/{message_id}"

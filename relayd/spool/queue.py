@@ -16,6 +16,7 @@ from typing import Literal
 
 from relayd.base import events
 from relayd.spool.aside import Aside
+from relayd.spool.by_hand import ByHand
 from relayd.spool.claim import Claim
 from relayd.spool.claiming import OPENING, Claiming
 from relayd.spool.claims import Claims
@@ -69,10 +70,22 @@ class Queue:
         self._tidying = Tidying(layout, disk, self._ledger, self._troubles)
         self._aside = Aside(layout, disk, report, self._troubles, self._tidying.moved)
         self._schedule = Schedule()
-        self._watch = Watch(layout, disk, self._schedule, self._claims, self._aside, self._troubles, longest, now)
-        self._sweep = Sweep(layout, disk, self._ledger, self._aside, self._troubles, self._tidying.moved)
+        self._by_hand = ByHand(layout, disk, self._schedule, self._claims, report, now)
+        self._watch = Watch(
+            layout, disk, self._schedule, self._claims, self._aside, self._by_hand, self._troubles, longest, now
+        )
+        self._sweep = Sweep(layout, disk, self._ledger, self._aside, self._troubles, self._tidying.moved, report)
         self._claiming = Claiming(
-            layout, disk, self._claims, self._watch, self._sweep, self._aside, self._troubles, report, now
+            layout,
+            disk,
+            self._claims,
+            self._watch,
+            self._sweep,
+            self._aside,
+            self._by_hand,
+            self._troubles,
+            report,
+            now,
         )
         self._settling = Settling(layout, disk, self._ledger, self._reserve, self._tidying, self._troubles, now)
 
@@ -93,6 +106,7 @@ class Queue:
                 self._schedule.forget(message_id)
                 name = name_of(place.id, place.size)
                 self._aside.put(place.state, name, f"{state}/ has a message of its ID, which counts")
+        self._by_hand.begin()
         orphans = end_orphans(self._layout, self._disk, self._tidying, {*self._schedule, *elsewhere})
         self._reserve.fill()
         self._mark(Fate.BEGAN)
@@ -128,6 +142,8 @@ class Queue:
     def scan(self, state: Literal["new", "cur"]) -> None:
         """Look into new/ or cur/ for what no hint told of: the truth, where hints are only haste."""
         self._watch.scan(state)
+        if state == "new":
+            self._by_hand.look()
         if state == "cur" and self._watch.look_again():
             try:
                 self._sweep.drafts()
@@ -236,12 +252,14 @@ class Queue:
         self._notify(claim, settlement.notices, settlement.told_by)
         if claim.open and settlement.hold:
             self._settling.hold(claim)
+            self._by_hand.holds(claim.id, claim.name)
             self._forget(claim)
             return False
         if claim.open:
             self._release(claim, settlement.next.timestamp())
             return False
         self._settling.end(claim)
+        self._by_hand.ended(claim.id)
         self._forget(claim)
         return True
 
@@ -261,6 +279,7 @@ class Queue:
                 raise from_os(error, "ledger") from error
             claim.open.clear()
         self._settling.end(claim)
+        self._by_hand.ended(claim.id)
         self._forget(claim)
 
     def put_back(self, job: Job, due: datetime | None = None) -> None:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from relayd.base import events
 from relayd.spool.aside import Aside
 from relayd.spool.disk import Disk
 from relayd.spool.errors import NotSound
@@ -23,6 +24,8 @@ from relayd.spool.tidy import Tidying
 from relayd.spool.troubles import Troubles, shown
 
 _PORTION = 65_536
+# From the making of a draft to its lock it takes microseconds, or as long as another thread does not let go.
+_LOCKING_SECONDS = 0.5
 _FOLDERS = ("new", "cur", "hold", "failed", "journal")
 
 
@@ -37,6 +40,7 @@ class Sweep:
         aside: Aside,
         troubles: Troubles,
         moved: Callable[[str], None],
+        report: Callable[[events.Event], None],
     ) -> None:
         self._layout = layout
         self._disk = disk
@@ -44,6 +48,7 @@ class Sweep:
         self._aside = aside
         self._troubles = troubles
         self._moved = moved
+        self._report = report
         # Names in tmp/ of notifications that the disk did not let be finished.
         self._unfinished: set[str] = set()
 
@@ -73,8 +78,24 @@ class Sweep:
         """Take away what a process that is gone was writing; how many there were.
 
         A worker holds a lock on its drafts until they are messages, so those of one that lives on are left alone.
+        It makes a file before it can lock it, so that one without a lock gets a moment to be locked.
         """
-        return self._each(lambda name: is_id(name) and self._drop(name))
+        free: list[str] = []
+        self._each(lambda name: is_id(name) and self._is_free(name, free))
+        if not free:
+            return 0
+        self._disk.rest(_LOCKING_SECONDS)
+        return self._each(lambda name: name in free and self._drop(name))
+
+    def _is_free(self, name: str, free: list[str]) -> bool:
+        fd, _ = open_regular(self._disk, self._layout.draft(name))
+        try:
+            if self._disk.is_locked(fd):
+                return False
+        finally:
+            self._disk.close(fd)
+        free.append(name)
+        return True
 
     def _each(self, do: Callable[[str], bool]) -> int:
         count = 0
@@ -118,6 +139,9 @@ class Sweep:
         self._moved("new")
         with contextlib.suppress(OSError):
             self._ledger.append([accepted(now, notice_id, envelope)])
+        # Who wrote it has not come to say so.
+        recipient = f"<{envelope.recipients[0].address}>"
+        self._report(events.DsnQueued(id=notice_id, about=message_id, recipient=recipient))
         return True
 
     def _drop(self, name: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from relayd.spool.aside import Aside
+from relayd.spool.by_hand import ByHand
 from relayd.spool.claim import Claim
 from relayd.spool.disk import Disk
 from relayd.spool.ids import LENGTH
@@ -33,6 +34,7 @@ class Watch:
         schedule: Schedule,
         claims: Mapping[str, Claim],
         aside: Aside,
+        by_hand: ByHand,
         troubles: Troubles,
         longest: float,
         now: Callable[[], datetime],
@@ -42,6 +44,7 @@ class Watch:
         self._schedule = schedule
         self._claims = claims
         self._aside = aside
+        self._by_hand = by_hand
         self._troubles = troubles
         self._longest = longest
         self._now = now
@@ -79,6 +82,7 @@ class Watch:
                 except FileNotFoundError:
                     # A scan finds it where it is.
                     self._schedule.forget(place.id)
+                    self._by_hand.missing(place)
                 except OSError:
                     # Whoever takes it meets the same and says so.
                     continue
@@ -106,8 +110,13 @@ class Watch:
             if claim.size != size:
                 self._aside.put(state, name, "another file of its ID is being delivered")
             return
+        if is_fresh and known is not None and not self._disk.exists(self._layout.message(state, name)):
+            # The folder was quicker than the word of it, and an attempt too.
+            return
         if known is not None and known.size != size and not self._prevails(state, name, known):
             return
+        if known is not None and known.state != state and known.size == size and not is_fresh:
+            self._by_hand.moved(message_id, known.state, state)
         try:
             self.place(state, message_id, size, is_fresh=is_fresh)
         except FileNotFoundError:

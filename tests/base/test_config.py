@@ -12,7 +12,21 @@ import pytest
 
 from relayd.base import names, raw, units
 from relayd.base.config import Config, ConfigError, load, warnings
-from relayd.base.sections import Auth, Delivery, Dns, Listener, Log, Process, Relay, Route, Session, Spool, Tls
+from relayd.base.sections import (
+    Auth,
+    Delivery,
+    Dns,
+    Health,
+    Listener,
+    Log,
+    Metrics,
+    Process,
+    Relay,
+    Route,
+    Session,
+    Spool,
+    Tls,
+)
 
 SHIPPED = Path(__file__).parents[2] / "etc" / "relayd.toml"
 
@@ -40,7 +54,9 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
         source=path,
         hostname="relay.example.org",
         listeners=(Listener("localhost", 25, tls="starttls", auth="offered", proxy=False, trusted=()),),
-        process=Process(user=None, group=None, workers=0, pid_file=spool / "relayd.pid", stop_timeout=30.0),
+        process=Process(
+            user=None, group=None, workers=0, pid_file=spool / "relayd.pid", stop_timeout=30.0, drain_timeout=300.0
+        ),
         spool=Spool(directory=spool, minimum_free=10**9),
         relay=Relay(
             allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
@@ -78,6 +94,8 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
         routes={},
         dns=Dns(nameservers=(), timeout=5.0),
         log=Log(format="text", file=None),
+        metrics=None,
+        health=Health(overdue=300.0, window=600.0, restarts=3),
         tls=None,
         auth=None,
     )
@@ -105,6 +123,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         workers = 3
         pid_file = "/run/relayd.pid"
         stop_timeout = "0s"
+        drain_timeout = "90s"
         [spool]
         directory = "/var/spool/relayd"
         minimum_free = 0
@@ -147,6 +166,12 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         [log]
         format = "json"
         file = "../log/relayd.log"
+        [metrics]
+        listen = "[::1]:0"
+        [health]
+        overdue = "1h"
+        window = "90s"
+        restarts = 0
         [tls]
         certificate = "chain.pem"
         key = "/etc/ssl/private/key.pem"
@@ -162,7 +187,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         Listener("::1", 0, tls="off", auth="off", proxy=True, trusted=trusted),
         Listener("mail-in.example.org", 25, tls="implicit"),
     )
-    assert config.process == Process("mail", "post", 3, Path("/run/relayd.pid"), 0.0)
+    assert config.process == Process("mail", "post", 3, Path("/run/relayd.pid"), 0.0, 90.0)
     assert config.spool == Spool(Path("/var/spool/relayd"), 0)
     assert config.relay == Relay(
         allow=(ip_network("10.0.0.5/32"), ip_network("2001:db8::/32")),
@@ -206,6 +231,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         (("127.0.0.1", 5300), ("192.0.2.53", 53), ("::1", 53), ("::1", 5300), ("::1", 53)), 2.0
     )
     assert config.log == Log("json", tmp_path / "log" / "relayd.log")
+    assert config.metrics == Metrics("::1", 0)
+    assert config.health == Health(3600.0, 90.0, 0)
     assert config.tls == Tls(tmp_path / "etc" / "chain.pem", Path("/etc/ssl/private/key.pem"))
     assert config.auth == Auth(tmp_path / "users", loopback_without_tls=True)
 
@@ -342,7 +369,7 @@ MAILBOX = 'not a mailbox; write a name and a domain, like "ops@example.org"'
 NAMESERVER = 'not a name server; write an IP address, and a port if not 53, like "127.0.0.1:5300"'
 PATH = 'not a path; write one like "../spool"; it is relative to this file'
 LIMIT, ROUTE = 'delivery.limits."example.net"', 'routes."example.com"'
-NOT_YET = "this version does not have it yet"
+PLACE = 'not an address and a port; write them like "127.0.0.1:9125" or "[::1]:9125"'
 EVERYONE = "everyone could relay; write open = true if you mean it"
 POSTMASTER = (
     '[relay] postmaster: required unless all listeners are loopback; write a mailbox, like "ops@example.org"'
@@ -377,9 +404,12 @@ MISTAKES = [
             "known: timeout, minimum_rate, per_client, maximum_message, maximum_recipients, bare_newline, extended"
         ),
     ),
-    # What the design has and this version has not.
-    ("metrics = 9000", f"metrics = 9000: {NOT_YET}"),
     # The wrong kind of value.
+    ("metrics = 9000", "metrics = 9000: not a table; write [metrics] on a line of its own, and its keys below"),
+    ("[metrics]\nlisten = 9125", f"[metrics] listen = 9125: {PLACE}"),
+    ('[metrics]\nlisten = "127.0.0.1"', f'[metrics] listen = "127.0.0.1": {PLACE}'),
+    ('[metrics]\nlisten = "localhost:9125"', f'[metrics] listen = "localhost:9125": {PLACE}'),
+    ('[metrics]\nlisten = "127.0.0.1:65536"', f'[metrics] listen = "127.0.0.1:65536": {PLACE}'),
     ("session = 5", "session = 5: not a table; write [session] on a line of its own, and its keys below"),
     ("routes = []", "routes = []: not a table; write [routes] on a line of its own, and its keys below"),
     (
@@ -567,6 +597,8 @@ def test_warnings_name_what_deserves_a_second_look(tmp_path: Path) -> None:
         key = "key.pem"
         [auth]
         users = "users"
+        [metrics]
+        listen = "0.0.0.0:9125"
         [[listener]]
         tls = "off"
     """
@@ -574,6 +606,7 @@ def test_warnings_name_what_deserves_a_second_look(tmp_path: Path) -> None:
         'hostname "relay" is not a fully qualified name; EHLO names this host by its address',
         "RFC 5321 section 5.1 wants preference first; the configuration ranks by latency only",
         "this is an open relay: [relay] allow holds every address, and open = true",
+        "[metrics] listen is no loopback address: whoever reaches it reads how much mail goes where",
         "[tls] is not used: no listener offers TLS",
         "[auth] is not used: no listener offers AUTH, which needs TLS",
     ]
@@ -740,6 +773,7 @@ def test_the_shipped_file_still_loads_with_every_comment_taken_away(tmp_path: Pa
         delivery=delivery,
         routes=config.routes,
         log=Log("text", tmp_path / "relayd.log"),
+        metrics=Metrics("127.0.0.1", 9125),
         tls=Tls(tmp_path / "etc" / "relay.example.org.pem", tmp_path / "etc" / "relay.example.org.key"),
         auth=Auth(tmp_path / "etc" / "users", loopback_without_tls=False),
     )

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from relayd.base.counters import GAUGES, SLOT, TOTALS, Board, total
+from relayd.base.counters import BOUNDS, CODES, GAUGES, HISTOGRAMS, SLOT, TOTALS, VERBS, Board, total
 
 
 def test_slots_do_not_touch_each_other() -> None:
@@ -76,6 +76,103 @@ def test_a_board_of_another_layout_is_refused() -> None:
 
 
 def test_a_slot_has_room_for_every_counter() -> None:
-    """And for the mark of the layout, which the first slot carries."""
-    assert len(TOTALS + GAUGES) < SLOT // 8
+    """And for the marks of the layout and of a fold, which stand at the end of the first slot."""
+    board = Board(1)
+    slot = board.slot(0)
+    for name in HISTOGRAMS:
+        slot.observe(name, 1000.0)
+    slot.set("recent_undelivered", 7)
+    assert Board.of(board.fileno()).slot(0).get("recent_undelivered") == 7
     assert len(set(TOTALS + GAUGES)) == len(TOTALS + GAUGES)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"),
+    [(-1.0, 0), (0.0, 0), (0.0005, 0), (0.00051, 1), (0.2, 8), (300.0, len(BOUNDS) - 1), (1e6, len(BOUNDS))],
+)
+def test_a_duration_is_counted_in_the_bucket_whose_bound_it_does_not_pass(seconds: float, bucket: int) -> None:
+    """A bound is part of its bucket, and what is above all has one more."""
+    slot = Board(1).slot(0)
+    slot.observe("dns_seconds", seconds)
+    buckets, together = slot.histogram("dns_seconds")
+    assert [place for place, count in enumerate(buckets) if count] == [bucket]
+    assert len(buckets) == len(BOUNDS) + 1
+    assert together == int(max(0.0, seconds) * 1_000_000)
+    assert sum(slot.histogram("commit_seconds").buckets) == 0
+
+
+def test_verbs_and_codes_that_nobody_knows_are_counted_together() -> None:
+    """Whatever a reply of the future is, there is a place for it."""
+    slot = Board(1).slot(0)
+    slot.set_dialogue({"MAIL": 3, "other": 2, "XFROB": 4}, {250: 5, 299: 6, 298: 1})
+    assert {verb: count for verb, count in slot.commands().items() if count} == {"MAIL": 3, "other": 6}
+    assert {code: count for code, count in slot.replies().items() if count} == {"250": 5, "other": 7}
+    assert (set(slot.commands()), set(slot.replies())) == (set(VERBS), set(CODES))
+
+
+def test_folding_keeps_histograms_verbs_and_codes() -> None:
+    """They grow over the deaths of processes like all totals."""
+    board = Board(2)
+    for slot in (board.slot(0), board.slot(1)):
+        slot.set_dialogue({"MAIL": 3}, {250: 5})
+        slot.observe("commit_seconds", 0.02)
+    board.slot(1).set("heartbeat", 5)
+    board.slot(1).fold_into(board.slot(0))
+    first, second = board.slot(0), board.slot(1)
+    assert (first.commands()["MAIL"], first.replies()["250"]) == (6, 10)
+    assert sum(first.histogram("commit_seconds").buckets) == 2
+    assert first.histogram("commit_seconds").microseconds == 40_000
+    assert (second.commands()["MAIL"], sum(second.histogram("commit_seconds").buckets)) == (0, 0)
+    assert second.get("heartbeat") == first.get("heartbeat") == 0
+
+
+def test_a_copy_stays_as_it_was() -> None:
+    """Whoever adds numbers up sees them all at one instant."""
+    board = Board(3)
+    board.slot(2).add("accepted", 4)
+    copied = board.copy()
+    assert copied is not None
+    board.slot(2).add("accepted")
+    assert [slot.get("accepted") for slot in copied] == [0, 0, 4]
+
+
+def test_no_copy_is_made_while_numbers_are_on_their_way() -> None:
+    """A sum over slots would have them twice, and be less a moment later."""
+    board = Board(2)
+    board.slot(1).add("accepted", 4)
+    seen: list[object] = []
+
+    class Watched(type(board.slot(0))):  # type: ignore[misc]
+        """Tries to copy in the middle of the fold."""
+
+        def add(self, name: str, count: int = 1) -> None:
+            super().add(name, count)
+            seen.append(board.copy())
+
+    board.slot(1).fold_into(Watched(board.slot(0)._numbers))
+    assert seen == [None]
+    copied = board.copy()
+    assert copied is not None
+    assert total(copied, "accepted") == 4
+
+
+def test_a_sum_never_falls_while_processes_die() -> None:
+    """A reader in another process, and a thousand folds."""
+    board = Board(2)
+    pid = os.fork()
+    if pid == 0:
+        slot, first = board.slot(1), board.slot(0)
+        for _ in range(1000):
+            slot.add("accepted", 10)
+            slot.fold_into(first)
+        os._exit(0)
+    highest = 0
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        copied = board.copy()
+        if copied is not None:
+            now = total(copied, "accepted")
+            assert highest <= now <= 10_000
+            highest = now
+    copied = board.copy()
+    assert copied is not None
+    assert total(copied, "accepted") == 10_000

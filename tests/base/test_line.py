@@ -2,15 +2,16 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relayd.base import events
 from relayd.base.events import Event
-from relayd.base.line import LONGEST, Format, render
+from relayd.base.line import LONGEST, Format, Read, read, render
 
 AT = datetime(2026, 7, 1, 9, 5, 3, 45_000, UTC)
 HOSTILE = 'a "b" \\ \r\n\x00\x1b[2J\x7f\x85\u2028\u2029\u202e\ufeff\udcff é \U0001f600'
@@ -30,7 +31,15 @@ def rendered(event: Event, format: Format) -> bytes:
 
 def accepted(**changes: Any) -> events.MessageAccepted:
     """An event with some of everything."""
-    fields: dict[str, Any] = {"id": "1k", "session": "1j", "reverse_path": "<a@b>", "recipients": 2, "size": 7}
+    fields: dict[str, Any] = {
+        "id": "1k",
+        "session": "1j",
+        "client": "[::1]:9",
+        "protocol": "ESMTPS",
+        "reverse_path": "<a@b>",
+        "recipients": 2,
+        "size": 7,
+    }
     return events.MessageAccepted(**{**fields, **changes})
 
 
@@ -38,7 +47,7 @@ def test_a_line_of_text_reads_from_left_to_right() -> None:
     """Time to the millisecond, process, event, then the values with the message's ID first."""
     assert text(accepted()) == (
         "2026-07-01T09:05:03.045Z relayd[42] message.accepted "
-        "id=1k session=1j reverse_path=<a@b> recipients=2 size=7"
+        "id=1k session=1j client=[::1]:9 protocol=ESMTPS reverse_path=<a@b> recipients=2 size=7"
     )
 
 
@@ -51,6 +60,8 @@ def test_a_line_of_json_has_the_same_in_the_same_order() -> None:
         ("event", "message.accepted"),
         ("id", "1k"),
         ("session", "1j"),
+        ("client", "[::1]:9"),
+        ("protocol", "ESMTPS"),
         ("reverse_path", "<a@b>"),
         ("recipients", 2),
         ("size", 7),
@@ -178,6 +189,60 @@ def test_any_values_make_one_line(values: list[str], format: Format) -> None:
         assert json.loads(line)["age_s"] == 2.0
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(st.characters(), min_size=1, max_size=60), min_size=6, max_size=6))
+def test_what_was_written_is_read_again(values: list[str]) -> None:
+    """Character by character, from text and from JSON, whatever a program has put before the line."""
+    keys = ("id", "recipients", "reply", "exchanger", "address", "chosen")
+    fields = dict(zip(keys, values, strict=True))
+    event = events.DeliveryDelivered(**fields, attempt=3, age_s=2.0)  # type: ignore[arg-type]
+    for ahead in ("", "Nov 25 23:42:39 mail relayd[7]: "):
+        from_text = read(ahead + rendered(event, "text").decode() + "\n")
+        assert from_text == Read(AT, 42, "delivery.delivered", {**fields, "attempt": "3", "age_s": "2.000"})
+        from_json = read(ahead + rendered(event, "json").decode())
+        assert from_json is not None
+        shown = {key: value.encode("utf-8", "backslashreplace").decode() for key, value in fields.items()}
+        assert from_json.fields == {**shown, "attempt": 3, "age_s": 2.0}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.characters(), max_size=200), st.sampled_from(["text", "json"]), st.integers(0, 300))
+def test_what_is_no_line_of_ours_is_passed_over(other: str, format: Format, length: int) -> None:
+    """Whatever stands in the file; and the beginning of a line is none where it is not all."""
+    read(other)
+    line = rendered(accepted(reverse_path=other), format).decode()
+    torn = line[:length]
+    assert read(torn + line) in (None, read(line))
+    if format == "json" and length < len(line):
+        assert read(torn) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{}",
+        '{"time":"2026-07-01T09:05:03.045Z"}',
+        '{"time":"2026-07-01T09:05:03.045Z","pid":[],"event":"x"}',
+        '{"time":"2026-99-01T09:05:03.045Z","pid":1,"event":"x"}',
+        '{"time":"2026-07-01T09:05:03.045Z",' + "[" * 5000,
+        "2026-99-01T09:05:03.045Z relayd[1] bug",
+        '2026-07-01T09:05:03.045Z relayd[1] bug where="open',
+        'client="2026-07-01T09:05:03.045Z relayd[1] message.accepted id=1',
+    ],
+)
+def test_a_line_that_only_looks_like_one_is_none(line: str) -> None:
+    """Nobody gets a record into a timeline by sending something that looks like one."""
+    assert read(line) is None
+
+
+def test_a_number_that_json_cannot_say_is_null() -> None:
+    """Where the standard library would write NaN, which is no JSON."""
+    line = rendered(accepted(size=float("nan"), reverse_path="\u2028"), "json")
+    assert b"NaN" not in line
+    assert json.loads(line)["size"] is None
+
+
 def every_event() -> list[type[Event]]:
     """All classes of events that have a name."""
     found = [each for each in vars(events).values() if isinstance(each, type) and issubclass(each, Event)]
@@ -198,3 +263,34 @@ def test_every_event_has_a_name_of_its_own() -> None:
     names = [each.__struct_config__.tag for each in every_event()]
     assert len(set(names)) == len(names)
     assert all(isinstance(each, str) for each in names)
+
+
+def filled(of: type[Event], text: str) -> Event:
+    """An event whose every text is this one, and whose numbers are large."""
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(of):
+        kinds = get_args(field.type) or (field.type,)
+        values[field.name] = (
+            text if str in kinds else True if bool in kinds else 1e300 if float in kinds else 10**18
+        )
+    return of(**values)
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+@pytest.mark.parametrize("each", every_event(), ids=lambda each: str(each.__struct_config__.tag))
+def test_every_event_stays_one_line_whatever_it_says(each: type[Event], format: Format) -> None:
+    """Short and printable, read again with all of its keys, and grep finds each of its values that fits."""
+    for text in (HOSTILE, HOSTILE * 500, "\U000e0001" * 5000):
+        line = rendered(filled(each, text), format)
+        assert len(line) < LONGEST
+        assert line.decode().isprintable()
+        found = read(line.decode())
+        assert found is not None
+        assert list(found.fields) == list(each.__struct_fields__)
+
+
+def test_an_id_is_a_word_of_its_own() -> None:
+    """So that `grep ID` finds the line, in either format, however long the rest is."""
+    event = accepted(id="1k13n17cbmb9ada40", session="1k13n17ca9b9ada40", reverse_path="\x00" * 9000)
+    assert b" id=1k13n17cbmb9ada40 session=1k13n17ca9b9ada40 " in rendered(event, "text")
+    assert b'"id":"1k13n17cbmb9ada40","session":"1k13n17ca9b9ada40"' in rendered(event, "json")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from relayd.base.events import ProcessReady
+from relayd.base.line import read
 from relayd.base.log import Log
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
@@ -166,6 +167,19 @@ def test_the_oldest_lines_are_dropped_and_counted() -> None:
     assert len(octets) < (1 << 20) + (1 << 17)
 
 
+def test_what_one_turn_says_is_not_dropped_while_it_can_be_written(tmp_path: Path) -> None:
+    """An operator moves a hundred thousand messages at once, and the log says each of them."""
+    path = tmp_path / "log"
+    turns: list[Callable[[], None]] = []
+    log = Log("json", path, later=turns.append)
+    for number in range(20_000):
+        log.write(ready(f"{number} {'x' * 100}"))
+    assert len(turns) < 10
+    log.flush()
+    assert len(roles(path.read_bytes())) == 20_000
+    assert dropped(path.read_bytes()) == 0
+
+
 def test_a_line_whose_beginning_is_written_gets_its_end(tmp_path: Path) -> None:
     """A disk that is full in the middle of a line, and 2 MiB of lines before there is room again."""
     path = tmp_path / "log"
@@ -182,6 +196,109 @@ def test_a_line_whose_beginning_is_written_gets_its_end(tmp_path: Path) -> None:
     assert numbers[0] == 0
     assert numbers[-1] == 1999
     assert len(numbers) + dropped(octets) == 2000
+
+
+def test_two_processes_on_a_full_disk_tear_no_line_of_each_other(tmp_path: Path) -> None:
+    """Each was torn once, in the other's way: what stands of the line is ended, and the line said again."""
+    path = tmp_path / "log"
+    first, second = Log("json", path), Log("json", path)
+    first.write(ready("before"))
+    with limited(path.stat().st_size + 50):
+        first.write(ready("first" + "x" * 100))
+        second.write(ready("second"))
+        assert not path.read_bytes().endswith(b"\n")
+    second.flush()
+    with limited(path.stat().st_size + 20):
+        first.flush()
+        second.write(ready("third"))
+    second.flush()
+    first.flush()
+    whole = [read(line) for line in path.read_text().split("\n")]
+    assert [each.fields["role"][:6] for each in whole if each is not None] == [
+        "before",
+        "second",
+        "third",
+        "firstx",
+    ]
+    # What could not be ended, and no empty line beside it.
+    assert path.read_text().count("\n") == 6
+
+
+def test_a_torn_line_is_whole_in_the_file_that_comes_next(tmp_path: Path) -> None:
+    """Logrotate comes while the disk is full: the rest of a line would be no line in the new file."""
+    path = tmp_path / "log"
+    log = Log("json", path)
+    log.write(ready("before"))
+    with limited(path.stat().st_size + 50):
+        log.write(ready("torn"))
+        path.rename(tmp_path / "log.1")
+        log.reopen()
+    log.flush()
+    assert roles(path.read_bytes()) == ["torn"]
+
+
+def test_a_child_does_not_end_the_line_that_its_parent_has_begun(tmp_path: Path) -> None:
+    """It says its own on a line of its own."""
+    path = tmp_path / "log"
+    log = Log("json", path)
+    log.write(ready("before"))
+    with limited(path.stat().st_size + 50):
+        log.write(ready("torn"))
+    pid = os.fork()
+    if pid == 0:
+        log.adopt(None)
+        log.write(ready("child"))
+        os._exit(0)
+    os.waitpid(pid, 0)
+    log.flush()
+    assert [each.fields["role"] for line in path.read_text().split("\n") if (each := read(line))] == [
+        "before",
+        "child",
+        "torn",
+    ]
+
+
+def test_what_took_the_place_of_the_log_is_not_written_to(tmp_path: Path) -> None:
+    """A FIFO with a reader, or a folder, when the file is opened anew: the old one stays."""
+    path = tmp_path / "log"
+    log = Log("json", path)
+    path.rename(tmp_path / "old")
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(OSError, match="not a regular file"):
+        log.reopen()
+    os.close(reader)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        log.reopen()
+    log.write(ready("a"))
+    assert roles((tmp_path / "old").read_bytes()) == ["a"]
+
+
+def test_a_device_is_written_to() -> None:
+    """Who wants no log names /dev/null."""
+    Log("json", Path("/dev/null")).write(ready("a"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes files of other users")
+def test_a_file_of_another_user_is_not_written_to(tmp_path: Path) -> None:
+    """Whoever owns it would read and change what the relay says; root, who made it, may."""
+    path, users = tmp_path / "log", (65534, 12345)
+    path.touch()
+    path.chmod(0o666)
+    tmp_path.chmod(0o777)
+    os.chown(path, users[1], users[1])
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.setresuid(users[0], users[0], users[0])
+        try:
+            Log("json", Path("log"))
+        except PermissionError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 
 
 def test_a_log_that_is_closed_does_not_stop_anything() -> None:

@@ -102,3 +102,35 @@ def test_there_is_one_hand_a_part() -> None:
     """A number beyond is a defect."""
     with pytest.raises(ValueError, match="part 2 of 2"):
         Tally(2).hand(2)
+
+
+def test_a_tally_is_handed_on_by_descriptor() -> None:
+    """What was counted counts on, under the same key."""
+    tally = Tally(2)
+    tally.hand(0).opened(ANNA, 0.0)
+    again = Tally.of(os.dup(tally.fileno()))
+    assert again.parts == 2
+    assert again.hand(1).sessions(ANNA) == 1
+    again.hand(1).opened(ANNA, 0.0)
+    assert tally.hand(0).sessions(ANNA) == 2
+
+
+def test_a_descriptor_of_something_else_is_no_tally() -> None:
+    """ValueError instead of wrong numbers."""
+    fd = os.memfd_create("something")
+    os.ftruncate(fd, 4096)
+    with pytest.raises(ValueError, match="another version"):
+        Tally.of(fd)
+    os.close(fd)
+
+
+def test_a_part_that_comes_into_use_later_is_seen_by_those_before() -> None:
+    """As that of a worker that replaces another one; and parts that nobody has used are not looked at."""
+    tally = Tally(50)
+    first = tally.hand(0)
+    assert first.sessions(ANNA) == 0
+    late = tally.hand(7)
+    late.opened(ANNA, 0.0)
+    late.sent(ANNA, 0.0, messages=2, recipients=3)
+    assert first.sessions(ANNA) == 1
+    assert first.in_hour(ANNA, 0.0) == (2, 3)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from relayd.base.config import ConfigError
 from relayd.cli.arguments import command_of, config_path, configuration, parse
 from relayd.cli.users import run
 
@@ -26,6 +27,25 @@ def test_start_replaces_addresses_and_port(tmp_path: Path) -> None:
 def test_the_checkouts_configuration_is_the_default() -> None:
     """etc/relayd.toml beside the package."""
     assert config_path(parse(["check"])) == Path(__file__).parents[2] / "etc" / "relayd.toml"
+
+
+def test_an_installed_relay_reads_the_systems_configuration(tmp_path: Path) -> None:
+    """The first of the usual places that has a file; -c before all of them."""
+    checkout, system = tmp_path / "checkout.toml", tmp_path / "system.toml"
+    system.touch()
+    assert config_path(parse(["check"]), usual=(checkout, system)) == system
+    checkout.touch()
+    assert config_path(parse(["check"]), usual=(checkout, system)) == checkout
+    assert config_path(parse(["check", "-c", "mine"]), usual=(checkout, system)) == Path("mine")
+
+
+def test_without_any_configuration_a_spool_must_be_named(tmp_path: Path) -> None:
+    """Otherwise the line says where a configuration belongs; no folder of the moment becomes a spool."""
+    usual = (tmp_path / "relayd.toml",)
+    assert config_path(parse(["check", "--spool", "mine"]), usual=usual) is None
+    with pytest.raises(ConfigError) as raised:
+        config_path(parse(["check"]), usual=usual)
+    assert str(raised.value).startswith(f"no configuration: {usual[0]} is not there; copy ")
 
 
 @pytest.mark.parametrize("words", [["user", "add", "alice"], ["user", "remove", "alice"], ["user", "list"]])

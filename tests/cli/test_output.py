@@ -2,7 +2,7 @@
 
 import pytest
 
-from relayd.cli.output import clean, octets, plural, table
+from relayd.cli.output import clean, complain, octets, plural, table
 
 
 def test_a_table_is_aligned_and_has_no_trailing_space() -> None:
@@ -32,3 +32,11 @@ def test_nothing_that_a_terminal_obeys_is_printed() -> None:
     """Escape sequences and surrogates of odd file names are shown, not sent."""
     assert clean("a\x1b[31m\r\nb\udcff") == "a\\x1b[31m\\r\\nb\\udcff"
     assert clean("grün") == "grün"
+
+
+def test_what_has_no_end_is_shortened_in_a_complaint(capsys: pytest.CaptureFixture[str]) -> None:
+    """A path or a number of thousands of characters is still one line that can be read; words stay whole."""
+    complain("no file " + "a" * 5000 + " there; " + "word " * 50)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("relayd: no file " + "a" * 120 + "…" + "a" * 20 + " there; word word ")
+    assert line.count("word") == 50

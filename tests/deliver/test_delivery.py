@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from relayd.base import events
-from relayd.base.channel import CANNOT_BOOT, RETIRED, Channel, Refused, Reopen, Retire
+from relayd.base.channel import CANNOT_BOOT, RETIRED, Begin, Channel, Ready, Refused, Reopen, Retire, Waiting
 from relayd.base.config import Config
 from relayd.base.counters import Board
 from relayd.base.log import Log
@@ -91,6 +91,8 @@ def test_a_message_goes_from_the_spool_to_its_exchanger(net: Net, loop: str) -> 
             assert await running.retire() == RETIRED
             assert [running.names(folder) for folder in ("tmp", "new", "cur", "journal")] == [[], [], [], []]
             assert running.slot.get("delivered") == 1
+            assert sum(running.slot.histogram("greeting_seconds").buckets) == 1
+            assert sum(running.slot.histogram("dns_seconds").buckets) == running.slot.get("lookups") > 0
 
     run(main, loop)
     (message,) = net.net.messages
@@ -692,12 +694,34 @@ async def hear(channel: Channel) -> object:
     return channel.receive()
 
 
+def begins(channel: Channel) -> None:
+    """It waits for the word, and gets it."""
+    assert run(lambda: hear(channel)) == Waiting()
+    channel.send(Begin())
+
+
+@pytest.mark.parametrize("word", [Retire(5.0), None])
+def test_a_forked_process_that_waits_has_no_lock_and_can_be_sent_away(net: Net, word: Retire | None) -> None:
+    """The one before it still works; None is the end of its master."""
+    config = net.config()
+    layout = Layout(str(config.spool.directory))
+    with lock.held(layout.delivery_lock, 0.0), forked(config, "uvloop") as (channel, log, pid):
+        assert run(lambda: hear(channel)) == Waiting()
+        if word is None:
+            channel.close()
+        else:
+            channel.send(word)
+        assert exit_status(pid) == RETIRED
+        assert log.read_text() == ""
+
+
 @on_each_loop
 def test_a_forked_process_delivers_and_retires(net: Net, loop: str) -> None:
     """With its lock, its log, and signals that it leaves to the master."""
     config = net.config()
     with forked(config, loop) as (channel, log, pid):
-        run(lambda: hear(channel))
+        begins(channel)
+        assert run(lambda: hear(channel)) == Ready()
         os.kill(pid, 15)
         running = Running(config, Limits(), None)
         running.write("bob@example.net")
@@ -713,6 +737,7 @@ def test_a_second_process_on_a_spool_is_refused_with_the_pid_of_the_first(net: N
     config = net.config()
     layout = Layout(str(config.spool.directory))
     with lock.held(layout.delivery_lock, 0.0), forked(config, "uvloop") as (channel, log, pid):
+        begins(channel)
         said = run(lambda: hear(channel))
         assert said == Refused(
             f"delivery: another relayd uses {layout.root}: {layout.delivery_lock} is held by pid {os.getpid()}"
@@ -731,10 +756,10 @@ def test_what_a_route_holds_is_in_hold_and_the_rest_goes(net: Net) -> None:
         config = net.config('[routes]\n"held.test" = {hold = true}')
         async with delivery(config, untried=0.01) as running:
             alone = running.submit("a@held.test")
-            await running.log.has(events.QueueHeld)
+            await running.log.has(events.QueueMoved)
             mixed = running.submit("a@held.test", "bob@example.net")
             await running.log.has(events.DeliveryDelivered)
-            await running.log.has(events.QueueHeld, 2)
+            await running.log.has(events.QueueMoved, 2)
             assert await running.retire() == RETIRED
             assert running.names("hold") == sorted([alone, mixed])
             assert running.names("new") == running.names("cur") == []

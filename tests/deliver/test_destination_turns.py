@@ -196,7 +196,9 @@ def test_many_destinations_that_carry_nothing_leave_half_of_the_queue(tmp_path: 
         for _ in range(2):
             destinations.look_after(1.0, is_full=True)
         assert town.kinds() == {None: 30}
-        await destinations.stop(0.0)
+        over = asyncio.Event()
+        over.set()
+        await destinations.stop(over)
 
     with surroundings(tmp_path, ZONE) as around:
         around.exchangers[0].replies = {"CONNECT": b""}

@@ -89,7 +89,7 @@ def test_what_may_have_arrived_is_not_tried_where_a_person_is_to_decide() -> Non
     yard = Yard(replace(config, delivery=replace(config.delivery, in_doubt="hold")))
     yard.start(made)
     assert (yard.opened, yard.shelves) == ([(made, 0, True)], {})
-    assert [type(event) for event in yard.told] == [events.QueueHeld]
+    assert [type(event) for event in yard.told] == [events.QueueMoved]
 
 
 def test_a_domain_beyond_ascii_is_paused_by_its_name_in_dns() -> None:
@@ -120,7 +120,8 @@ def test_a_message_whose_recipients_are_all_held_by_routes_is_held() -> None:
     made = job("a@held.test", "b@other.test", "c@free.test", still_open=[0, 1])
     yard.start(made)
     assert (yard.opened, yard.shelves) == ([(made, 0, True)], {})
-    assert yard.told == [events.QueueHeld(id=made.id, reason="[routes] says so for held.test, other.test")]
+    reason = "[routes] says so for held.test, other.test"
+    assert yard.told == [events.QueueMoved(id=made.id, now="hold", reason=reason)]
 
 
 def test_beside_others_the_recipients_of_a_route_that_holds_wait() -> None:

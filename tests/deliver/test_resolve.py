@@ -45,7 +45,15 @@ class World:
     def __init__(self, *nameservers: tuple[str, int], timeout: float = 5.0, system: str = "/nonexistent") -> None:
         self.now = 0.0
         self.asked = 0
-        self.resolver = Resolver(nameservers, timeout, self._count, system=system, clock=lambda: self.now)
+        self.answered: list[float] = []
+        self.resolver = Resolver(
+            nameservers,
+            timeout,
+            self._count,
+            answered=self.answered.append,
+            system=system,
+            clock=lambda: self.now,
+        )
 
     def _count(self) -> None:
         self.asked += 1
@@ -195,6 +203,21 @@ def test_one_family_that_fails_does_not_hide_the_other() -> None:
         server.restore("second.example.test")
         world.now += 6
         assert world.addresses("second.example.test") == ["192.0.2.3"]
+
+
+def test_how_long_each_query_took_is_told_once() -> None:
+    """Those that came to an answer, to none, and to no name server."""
+    with NameServer(ZONE) as server:
+        server.silence("example.test")
+        world = World(server.address, timeout=0.1)
+        world.addresses("bare.test")
+        assert len(world.answered) == 2
+        world.exchangers("nothing.test")
+        assert len(world.answered) == 3
+        world.exchangers("example.test")
+        assert len(world.answered) == world.asked == 4
+        assert world.answered[3] >= 0.1
+        assert all(0 <= each < 20 for each in world.answered)
 
 
 @on_each_loop

@@ -20,8 +20,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "operation.md"
 def backup_commands() -> str:
     """The block of the document that copies a running spool."""
     text = DOCUMENT.read_text()
-    start = text.index("    mkdir backup")
-    return "\n".join(line.strip() for line in text[start : text.index("\n\n", start)].splitlines())
+    start = text.index("mkdir -p backup/spool")
+    return text[start : text.index("```", start)]
 
 
 def test_a_restored_copy_sends_nobody_what_its_journal_says_is_done() -> None:
@@ -41,7 +41,7 @@ def test_a_restored_copy_sends_nobody_what_its_journal_says_is_done() -> None:
             other.stop()
             subprocess.run(["sh", "-euc", backup_commands()], cwd=original.folder, check=True)
             subprocess.run(["rm", "-r", str(other.spool)], check=True)
-            (original.folder / "backup").rename(other.spool)
+            (original.folder / "backup" / "spool").rename(other.spool)
             if USER:
                 subprocess.run(["chown", "-R", f"{USER}:", str(other.spool)], check=True)
             down.start()

@@ -5,12 +5,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.world.code import code, is_possible
 from tests.world.network import free_port
 from tests.world.relay import Relay, is_there, relay
 
@@ -20,8 +22,11 @@ pytestmark = pytest.mark.skipif(shutil.which("supervisord") is None, reason="sup
 
 
 @contextmanager
-def supervised() -> Iterator[tuple[Relay, subprocess.Popen[bytes]]]:
-    """A checkout's etc/ and bin/ in a folder, with a configuration and no need of a virtual environment."""
+def supervised(python: str = sys.executable) -> Iterator[tuple[Relay, subprocess.Popen[bytes]]]:
+    """A checkout's etc/ and bin/ in a folder, with a configuration and no need of a virtual environment.
+
+    `python` is the interpreter, whose relayd it runs.
+    """
     port = free_port()
     with relay(f'[[listener]]\naddress = "127.0.0.1"\nport = {port}\n') as running:
         for folder in ("bin", "etc"):
@@ -31,7 +36,7 @@ def supervised() -> Iterator[tuple[Relay, subprocess.Popen[bytes]]]:
         running.config.write_text(settings)
         # The command's own checks (that .venv is right) are tests/test_bootstrap.py's; here they would build one.
         command = running.folder / "bin" / "relayd"
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -I -m relayd "$@" -c {running.config}\n')
+        command.write_text(f'#!/bin/sh\nexec {python} -I -m relayd "$@" -c {running.config}\n')
         supervisor = subprocess.Popen(
             ["supervisord", "-n", "-c", str(running.folder / "etc" / "supervisord.conf")],
             stdout=subprocess.DEVNULL,
@@ -43,6 +48,14 @@ def supervised() -> Iterator[tuple[Relay, subprocess.Popen[bytes]]]:
         finally:
             supervisor.terminate()
             supervisor.wait(60)
+
+
+@contextmanager
+def other_code() -> Iterator[Path]:
+    """A folder for copies of the code, which the relay's user may enter."""
+    with tempfile.TemporaryDirectory(prefix="relayd-code-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def control(running: Relay, *words: str) -> str:
@@ -75,3 +88,27 @@ def test_relayd_stop_is_not_undone_by_supervisord() -> None:
         running.stop()
         running.wait(lambda: "EXITED" in control(running, "status", "relayd"), "EXITED", 10)
         assert running.command("status").returncode == 3
+
+
+@pytest.mark.skipif(not is_possible(), reason="no Python that the relay's user can execute")
+def test_an_upgrade_is_nothing_that_supervisord_sees() -> None:
+    """The same pid, RUNNING since the same moment, the log in the same place; and it stops it as before."""
+    with other_code() as folder:
+        new = code(folder / "two", "2")
+        with supervised(code(folder / "one", "1").python) as (running, _):
+            running.python = new.python
+            running.wait(lambda: running.command("status").returncode == 0, "start", 30)
+            running.wait(lambda: "RUNNING" in control(running, "status", "relayd"), "RUNNING", 30)
+            (before,) = running.pids("master")
+            upgraded = running.command("upgrade")
+            assert upgraded.returncode == 0, upgraded.stderr
+            assert running.status()["version"] == "2"
+            assert running.pids("master") == [before]
+            assert f"RUNNING   pid {before}, uptime " in control(running, "status", "relayd")
+            log = (running.folder / "spool" / "supervisord.log").read_text()
+            assert log.count("spawned: 'relayd'") == 1
+            assert "exited: relayd" not in log
+            running.wait_for_events("process.started", 2)
+            processes = running.processes()
+            assert "stopped" in control(running, "stop", "relayd")
+            assert not any(is_there(process) for process in processes)

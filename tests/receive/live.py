@@ -20,15 +20,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from relayd.base.bound import Bound
-from relayd.base.channel import Channel, Garbled, Ready, Retire, Said
+from relayd.base.channel import Begin, Channel, Garbled, Ready, Retire, Said, Waiting
 from relayd.base.config import Config, load
 from relayd.base.counters import Board, Slot
 from relayd.base.log import Log
 from relayd.base.tally import Tally
-from relayd.receive import worker
+from relayd.receive import boot
+from relayd.receive.post import Post
 from relayd.spool.disk import Disk
 from relayd.spool.hint import Hints
 from relayd.spool.layout import Layout
+from relayd.spool.measured import MeasuredDisk
 
 HOST = "relay.example.org"
 WAIT = 10.0
@@ -257,8 +259,8 @@ def start(
                 Bound(each, config.listeners[min(number, len(config.listeners) - 1)])
                 for number, each in enumerate(listeners)
             ]
-            status = worker.serve(
-                worker.Post(
+            status = boot.serve(
+                Post(
                     config,
                     bound,
                     hints,
@@ -266,7 +268,7 @@ def start(
                     slot,
                     log,
                     tally.hand(0),
-                    disk or Disk(),
+                    disk or MeasuredDisk(),
                     grace,
                     _SWEEP,
                     wrong_password=_WRONG_PASSWORD,
@@ -280,12 +282,15 @@ def start(
 
 
 @contextmanager
-def live(folder: Path, **options: Any) -> Iterator[Live]:
-    """A worker that is ready, and ends with the block; see `start`."""
+def live(folder: Path, *, begin: bool = True, **options: Any) -> Iterator[Live]:
+    """A worker that has begun, and ends with the block; see `start`."""
     running = start(folder, **options)
     try:
         said = running.hears()
-        assert said == Ready(), said
+        assert said == Waiting(), said
+        if begin:
+            running.channel.send(Begin())
+            assert running.hears() == Ready()
         yield running
     finally:
         running.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from relayd.base.channel import CANNOT_BOOT, RETIRED, Garbled, Refused, Reopen
+from relayd.base.channel import CANNOT_BOOT, RETIRED, Begin, Garbled, Refused, Reopen, Waiting
 from relayd.base.config import Config
 from tests.receive.live import HOST, LOOPS, WAIT, Live, live, start
 
@@ -68,6 +68,10 @@ def test_a_worker_that_cannot_boot_says_why(
     """On its channel, with the status that stops the master; a defect is written down too."""
     running = start(tmp_path, loop=loop, before=spoil)
     said = running.hears()
+    if said == Waiting():
+        # It is found when the listeners are taken.
+        running.channel.send(Begin())
+        said = running.hears()
     assert isinstance(said, Refused)
     assert said.reason.startswith("worker: ")
     assert reason in said.reason

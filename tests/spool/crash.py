@@ -68,7 +68,7 @@ def _after(image: Image, is_kill: bool, facts: Facts, before: MemoryDisk, exchan
 
 
 def _wrong_in(disk: MemoryDisk, told: list[events.Event]) -> list[str]:
-    wrong = [str(event) for event in told if isinstance(event, events.QueueSetAside | events.SpoolTrouble)]
+    wrong = [str(event) for event in told if isinstance(event, events.QueueMoved | events.SpoolTrouble)]
     for folder in ("tmp", "new", "cur", "hold", "failed", "journal"):
         wrong += [f"{folder}/{name} is left" for name in disk.take_all(LAYOUT.folder(folder))]
     return wrong

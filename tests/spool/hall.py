@@ -134,7 +134,11 @@ class Hall:
 
     def set_aside(self) -> dict[str, str]:
         """Why files were set aside, by what the log calls them."""
-        return {event.id: event.reason for event in self.told if isinstance(event, events.QueueSetAside)}
+        return {
+            event.id: event.reason
+            for event in self.told
+            if isinstance(event, events.QueueMoved) and event.reason != "by the operator"
+        }
 
     def troubles(self) -> list[str]:
         """What went wrong with the disk, as it was told."""

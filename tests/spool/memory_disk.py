@@ -99,6 +99,8 @@ class MemoryDisk(Disk):
         self.fault: Callable[[str, str], None] = lambda operation, path: None
         self.skips: Callable[[str, str], bool] = lambda operation, path: False
         self.stepped: Callable[[str, str], None] = lambda operation, path: None
+        # What other processes do while one rests.
+        self.resting: Callable[[float], object] = lambda seconds: None
         self.calls: list[tuple[str, str]] = []
         self._changes: list[Change] = []
         self._open: dict[int, _Open] = {}
@@ -213,6 +215,9 @@ class MemoryDisk(Disk):
 
     def lock(self, fd: int) -> None:
         self._open[fd].node.locks.add(fd)
+
+    def rest(self, seconds: float) -> None:
+        self.resting(seconds)
 
     def is_locked(self, fd: int) -> bool:
         return bool(self._open[fd].node.locks - {fd})

@@ -24,7 +24,7 @@ def test_the_log_says_what_went_where_and_why() -> None:
     disk.put(LAYOUT.message("new", "x"), b"content")
     aside, told, moved = aside_on(disk)
     aside.put("new", "x", "it is odd")
-    assert told == [events.QueueSetAside(id="x", state="new", reason="it is odd")]
+    assert told == [events.QueueMoved(id="x", was="new", now="failed", reason="it is odd")]
     assert disk.take_all(LAYOUT.folder("failed")) == {"x": b"content"}
     assert (moved, aside.count) == ({"new", "failed"}, 1)
 
@@ -37,7 +37,7 @@ def test_nothing_in_failed_is_replaced() -> None:
         disk.put(LAYOUT.message("new", "x"), b"%d" % number)
         aside.put("new", "x", "it is odd")
     assert disk.take_all(LAYOUT.folder("failed")) == {"x": b"0", "x.1": b"1", "x.2": b"2"}
-    assert told[2] == events.QueueSetAside(id="x", state="new", reason="it is odd; it is failed/x.2 now")
+    assert told[2] == events.QueueMoved(id="x", was="new", now="failed", reason="it is odd; it is failed/x.2 now")
 
 
 def test_what_cannot_be_moved_is_said_once() -> None:
@@ -83,7 +83,7 @@ def test_any_name_can_be_moved_and_shown(real_spool: RealSpool) -> None:
     assert os.listdir(layout.folder("new")) == []
     assert len(os.listdir(layout.folder("failed"))) == 8
     for event in told:
-        assert isinstance(event, events.QueueSetAside)
+        assert isinstance(event, events.QueueMoved)
         assert event.id.encode().isascii()
     assert shown(names[0]) == "\\xff\\xfe"
 

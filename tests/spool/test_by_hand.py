@@ -6,6 +6,7 @@ import pytest
 
 from relayd.base import events
 from relayd.spool.errors import NoSuchMessage, NotSound
+from relayd.spool.job import Settlement
 from relayd.spool.outcome import Kind
 from tests.spool.crash import LAYOUT, LONGEST
 from tests.spool.exchange import notice, outcome
@@ -140,7 +141,7 @@ def test_of_two_files_with_one_id_one_counts(first: str, second: str, counts: st
         assert where == {"failed": [name, f"{name}.1"]}
     else:
         assert where == {counts: [name], "failed": [name]}
-    assert hall.set_aside()[name].startswith(f"{counts}/ has a message of its ID, which counts")
+    assert hall.set_aside()[name[:17]].startswith(f"{counts}/ has a message of its ID, which counts")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_a_second_file_of_an_id_in_flight_goes_to_failed() -> None:
     job = hall.job()
     other = hall.put("cur", content=message("edited"))
     assert hall.take() == []
-    assert hall.set_aside() == {other: "another file of its ID is being delivered"}
+    assert hall.set_aside() == {other[:17]: "another file of its ID is being delivered"}
     assert hall.settle(job, DELIVERED)
 
 
@@ -354,3 +355,136 @@ def test_a_message_that_cannot_be_claimed_for_its_operator_keeps_its_place() -> 
         hall.queue.claim(ID)
     hall.disk.fault = calm
     assert hall.queue.next_due() == NOW + 1000
+
+
+# What is told of it.
+
+
+def told(hall: Hall) -> list[tuple[str, str, str]]:
+    """Which messages were moved, from where and to where; removed ones went to nowhere."""
+    return [
+        (event.id, event.was, event.now) if isinstance(event, events.QueueMoved) else (event.id, "", "")
+        for event in hall.told
+        if isinstance(event, events.QueueMoved | events.MessageRemoved)
+    ]
+
+
+def test_moves_by_hand_are_told_once() -> None:
+    """Flush, hold, release and back, each with the folders; what was there at the start is no move."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW + 1000)
+    hall.put("hold", OTHER)
+    hall.start()
+    steps = [("cur", "hold"), ("hold", "cur"), ("cur", "new"), ("new", "cur"), ("cur", "hold"), ("hold", "new")]
+    for was, now in steps:
+        hall.look()
+        hall.go_on(10)
+        hall.move(name, was, now)
+    hall.look()
+    hall.go_on(10)
+    hall.look()
+    assert told(hall) == [(ID, was, now) for was, now in steps]
+
+
+def test_a_message_comes_back_from_where_it_was_held() -> None:
+    """Also when cur/, from where it went, is not read in between: it was in one place after the other."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW + 1000)
+    hall.look()
+    hall.go_on(10)
+    hall.move(name, "cur", "hold")
+    hall.queue.scan("new")
+    hall.go_on(10)
+    hall.move(name, "hold", "new")
+    hall.queue.scan("new")
+    assert told(hall) == [(ID, "cur", "hold"), (ID, "hold", "new")]
+
+
+def test_what_the_relay_moves_itself_is_no_move_by_hand() -> None:
+    """A deferral, its next attempt, what is set aside for a person, and the end."""
+    hall = Hall()
+    hall.commit("a@example.net")
+    hall.settle(hall.job(), DEFERRED)
+    hall.look()
+    job = hall.job(LATER.timestamp())
+    hall.queue.settle(Settlement(job, (DEFERRED,), LATER, hold=True))
+    hall.go_on(10)
+    hall.look()
+    claimed = hall.queue.claim(job.id)
+    assert claimed is not None
+    hall.settle(claimed, DELIVERED)
+    hall.go_on(10)
+    hall.look()
+    assert hall.where() == {}
+    assert told(hall) == []
+
+
+def test_a_message_that_is_held_in_the_middle_of_its_attempt_is_told_of() -> None:
+    """And its delivery afterwards takes it away without a word beside its own."""
+    hall = Hall()
+    name = hall.put("new")
+    job = hall.job()
+    hall.go_on(10)
+    hall.move(name, "new", "hold")
+    hall.look()
+    assert told(hall) == [(ID, "new", "hold")]
+    hall.settle(job, DELIVERED)
+    hall.go_on(10)
+    hall.look()
+    assert hall.where() == {}
+    assert told(hall) == [(ID, "new", "hold")]
+
+
+@pytest.mark.parametrize("state", ["cur", "hold"])
+def test_a_message_whose_file_was_taken_away_is_told_of(state: str) -> None:
+    """Nobody else will ever say what became of it."""
+    hall = Hall()
+    name = hall.put(state, mtime=NOW + 1000)
+    hall.start()
+    hall.look()
+    hall.go_on(10)
+    hall.disk.unlink(LAYOUT.message(state, name))
+    hall.look()
+    hall.go_on(10)
+    hall.look()
+    assert told(hall) == [(ID, "", "")]
+
+
+def test_a_waiting_message_that_is_put_into_failed_is_told_of() -> None:
+    """When it is looked for in cur/."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW + 1000)
+    hall.look()
+    hall.go_on(10)
+    hall.move(name, "cur", "failed")
+    hall.look()
+    assert told(hall) == [(ID, "cur", "failed")]
+
+
+def test_word_of_a_message_that_comes_late_is_not_taken_for_a_removal() -> None:
+    """The folder was quicker, and the message is delivered."""
+    hall = Hall()
+    name = hall.commit("a@example.net")
+    hall.settle(hall.job(), DELIVERED)
+    hall.queue.hear([name])
+    assert hall.take() == []
+    second = hall.commit("a@example.net")
+    hall.settle(hall.job(), DEFERRED)
+    hall.queue.hear([second])
+    assert hall.take() == []
+    assert told(hall) == []
+
+
+def test_a_folder_that_cannot_be_read_is_no_reason_to_tell_anything() -> None:
+    """What is in hold/ is in hold/ still."""
+    hall = Hall()
+    hall.put("hold")
+    hall.start()
+    calm = hall.have_fail("names", errno.EIO, "/hold")
+    hall.go_on(10)
+    hall.put("hold", OTHER)
+    hall.look()
+    assert told(hall) == []
+    hall.disk.fault = calm
+    hall.look()
+    assert told(hall) == [(OTHER, "", "hold")]

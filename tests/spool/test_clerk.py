@@ -100,3 +100,26 @@ def test_hints_are_heard_in_order_and_never_wait() -> None:
     for _ in range(10_000):
         hints.send(names)
     assert set(hints.receive()) == set(names)
+
+
+def test_it_tells_since_when_it_works_on_a_group() -> None:
+    """A number before the work, which may never end, and 0 behind it, also when it has failed."""
+    told: list[int] = []
+    seen: list[list[int]] = []
+
+    def work(items: Sequence[int]) -> Sequence[int]:
+        seen.append(list(told))
+        raise ValueError
+
+    async def asking() -> None:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        clerk: Clerk[int, int] = Clerk(loop, "clerk", work, told.append)
+        clerk.submit(1, done.set_result)
+        assert isinstance(await done, ValueError)
+        await asyncio.to_thread(clerk.close)
+
+    asyncio.run(asking())
+    ((since,),) = seen
+    assert since > 0
+    assert told == [since, 0]

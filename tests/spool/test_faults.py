@@ -179,7 +179,7 @@ def deliver(
             whole = job.attempt == 1 and len(job.open) == 3
             exchange.attempt(queue, job, groups if whole else None)
         exchange.tidy(queue)
-    assert not any(isinstance(event, events.QueueSetAside) for event in told)
+    assert not any(isinstance(event, events.QueueMoved) for event in told)
     return queue
 
 

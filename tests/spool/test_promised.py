@@ -5,7 +5,9 @@ import os
 
 import pytest
 
+from relayd.base import events
 from relayd.spool.errors import SpoolError
+from relayd.spool.ids import derived
 from relayd.spool.outcome import Kind
 from tests.spool.crash import LAYOUT
 from tests.spool.exchange import notice, outcome
@@ -34,6 +36,9 @@ def test_a_message_does_not_end_before_the_notification_that_its_journal_promise
     later = NOW + 100
     hall.go_on(100)
     (original,) = hall.take(later)
+    # Whoever was to tell of it never came to that.
+    (told,) = [event for event in hall.told if isinstance(event, events.DsnQueued)]
+    assert (told.id, told.about, told.recipient) == (derived(ID, 1), ID, "<originator@example.net>")
     assert (original.open, original.owed) == ((), ())
     assert hall.settle(original)
     hall.queue.tidy()

@@ -37,12 +37,14 @@ class Relay:
         self.log_file = folder / "spool" / "relayd.log"
         self.config.write_text(settings)
         self.port = 0
+        # What runs the command; a test may have other code.
+        self.python = sys.executable
         self.seen: dict[int, psutil.Process] = {}
 
     def command(self, *words: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `relayd WORDS -c CONFIG` to its end; `typed` is its standard input."""
         return subprocess.run(
-            [sys.executable, "-I", "-m", "relayd", *words, "-c", str(self.config)],
+            [self.python, "-I", "-m", "relayd", *words, "-c", str(self.config)],
             check=False,
             input=typed,
             capture_output=True,

@@ -1,0 +1,547 @@
+"""Upgrades: other code takes the place of the one that runs, in the same process and with the port open."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.world.code import Code, code, is_possible
+from tests.world.exchanger import Exchanger
+from tests.world.names import NameServer
+from tests.world.network import free_port
+from tests.world.relay import Relay, is_there, relay
+
+ZONE = "example.test. 60 IN MX 10 mx.example.test.\nmx.example.test. 60 IN A 127.0.0.2"
+MARK = b"X-Number: "
+_SECONDS = 20
+
+pytestmark = pytest.mark.skipif(not is_possible(), reason="no Python that the relay's user can execute")
+
+
+@contextmanager
+def upgradable(**sections: str) -> Iterator[Relay]:
+    """A relay of version 1, not started yet."""
+    with relay(**sections) as running:
+        running.python = code(running.folder / "one", "1").python
+        yield running
+
+
+def upgrade(running: Relay, new: Code) -> subprocess.CompletedProcess[str]:
+    """Run the new code's command; what runs is asked with it from then on."""
+    return subprocess.run(
+        [new.python, "-I", "-m", "relayd", "upgrade", "-c", str(running.config)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+
+def lines(said: subprocess.CompletedProcess[str]) -> int:
+    """How many lines it complained with."""
+    return len(said.stderr.splitlines())
+
+
+def serving(running: Relay) -> list[str]:
+    """The roles that are filled, apart from what retires."""
+    return [each["role"] for each in running.status()["processes"][1:] if each["state"] == "running"]
+
+
+class Session:
+    """A client's session, whose every reply is what is expected or an AssertionError."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = socket.create_connection(("127.0.0.1", port), _SECONDS)
+        self._replies = self._connection.makefile("rb")
+        self.says(b"", b"220 ")
+        self.says(b"HELO client.example.org", b"250 ")
+
+    def says(self, line: bytes, expected: bytes) -> bytes:
+        """Say a line, unless it is empty, and hear the reply to it."""
+        if line:
+            self._connection.sendall(line + b"\r\n")
+        reply = self._replies.readline()
+        assert reply.startswith(expected), (line, reply)
+        return reply
+
+    def begin(self) -> None:
+        """Come to the mail data."""
+        self.says(b"MAIL FROM:<alice@example.org>", b"250 ")
+        self.says(b"RCPT TO:<bob@example.test>", b"250 ")
+        self.says(b"DATA", b"354 ")
+
+    def end(self, number: int) -> None:
+        """Send the mail data."""
+        self.says(MARK + b"%d\r\n\r\ntext\r\n." % number, b"250 ")
+
+    def quit(self) -> None:
+        """Go."""
+        self.says(b"QUIT", b"221 ")
+        assert self._replies.readline() == b""
+        self._replies.close()
+        self._connection.close()
+
+
+class Clients:
+    """Sessions that send without pause, three messages each; `failures` has whatever was not as it should be."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(first,)) for first in range(4)]
+        self.sent: list[int] = []
+        self.failures: list[BaseException] = []
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Send while the context lasts."""
+        for thread in self._threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            for thread in self._threads:
+                thread.join(60)
+
+    def _run(self, number: int) -> None:
+        try:
+            while not self._stop.is_set():
+                session = Session(self._port)
+                for _ in range(3):
+                    session.begin()
+                    session.end(number)
+                    self.sent.append(number)
+                    number += len(self._threads)
+                session.quit()
+        except (OSError, AssertionError) as error:
+            self.failures.append(error)
+
+
+@contextmanager
+def source(port: int) -> Iterator[list[int]]:
+    """Run smtp-source again and again, with a connection for each message; give the exit statuses."""
+    statuses: list[int] = []
+    stop = threading.Event()
+    command = ["smtp-source", "-s", "4", "-m", "40", "-f", "alice@example.org", "-t", "bob@example.test"]
+
+    def run() -> None:
+        while not stop.is_set():
+            statuses.append(subprocess.run([*command, f"127.0.0.1:{port}"], check=False, timeout=60).returncode)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield statuses
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+def numbers(exchanger: Exchanger) -> Counter[int]:
+    """How often each of the clients' messages arrived."""
+    found = [message.data.partition(MARK)[2].split(b"\r\n", 1)[0] for message in exchanger.messages]
+    return Counter(int(each) for each in found if each)
+
+
+@pytest.mark.skipif(shutil.which("smtp-source") is None, reason="smtp-source is missing")
+def test_three_upgrades_under_load_lose_nothing_and_refuse_nobody() -> None:
+    """Same process; no connect error, no 421, each message once; a transaction across all of it ends well.
+
+    Each is followed by a reload, which is the new code's.
+    """
+    with (
+        Exchanger("127.0.0.2") as exchanger,
+        NameServer(ZONE) as names,
+        upgradable(
+            delivery=f"port = {exchanger.port}\nprivate_exchangers = true",
+            dns=f'nameservers = ["127.0.0.1:{names.address[1]}"]',
+        ) as running,
+    ):
+        running.start()
+        (master,) = running.pids("master")
+        before = running.pids()
+        clients = Clients(running.port)
+        slow = Session(running.port)
+        slow.begin()
+        with clients.sending(), source(running.port) as statuses:
+            for version in ("2", "3", "4"):
+                said = upgrade(running, code(running.folder / version, version))
+                assert (said.returncode, said.stderr) == (0, ""), running.log_text()
+                assert running.status()["version"] == version
+                running.pids()
+                said = running.command("reload")
+                assert (said.returncode, said.stderr) == (0, ""), running.log_text()
+                running.pids()
+        slow.end(-1)
+        slow.quit()
+        assert clients.failures == []
+        assert set(statuses) == {0}
+        assert running.pids("master") == [master]
+        running.wait(lambda: set(running.pids()) & set(before) == {master}, "end of the old processes")
+        running.wait_until_empty()
+        assert numbers(exchanger) == Counter([*clients.sent, -1])
+        sent = 40 * len(statuses) + len(clients.sent) + 1
+        assert len(exchanger.messages) == sent
+        totals = running.status()["totals"]
+        assert (totals["accepted"], totals["delivered"]) == (sent, sent)
+        assert running.events("bug") == []
+        running.stop()
+        assert not any(is_there(process) for process in running.seen.values())
+
+
+BROKEN = [
+    ({"receive/worker.py": "def broken(:"}, "SyntaxError"),
+    ({"master/adopt.py": "import no_such_module"}, "No module named 'no_such_module'"),
+    ({"receive/canary.py": "async def rehearse(*_): raise CanaryError('it coughs')"}, "it coughs"),
+    ({"deliver/boot.py": "def deliver(post): return 7"}, "the new delivery died"),
+    # Those are found when the master is that code already.
+    ({"master/adopt.py": "def adopt(*_): raise RuntimeError('it chokes')"}, "RuntimeError: it chokes"),
+    ({"master/upgrade.py": "class Upgrade: __init__ = lambda *_: exit('it leaves')"}, "SystemExit: it leaves"),
+]
+
+
+def test_new_code_that_is_broken_leaves_everything_as_it_was() -> None:
+    """Exit status 1, one line with the reason; the old code goes on in the same process, and takes good code."""
+    with upgradable() as running:
+        running.start()
+        (master,) = running.pids("master")
+        session = Session(running.port)
+        for number, (added, reason) in enumerate(BROKEN):
+            said = upgrade(running, code(running.folder / f"broken{number}", "2", added=added))
+            assert (said.returncode, lines(said)) == (1, 1), said.stderr
+            assert said.stderr.startswith("relayd: not upgraded: ")
+            assert reason in said.stderr
+            running.wait(lambda: serving(running) == ["worker 1", "worker 2", "delivery"], "all that serve")
+            assert running.status()["version"] == "1"
+            assert running.pids("master") == [master]
+            session.says(b"NOOP", b"250 ")
+        refused = [event["reason"] for event in running.events("config.refused")]
+        assert len(refused) == len(BROKEN)
+        assert all(reason in found for (_, reason), found in zip(BROKEN, refused, strict=True))
+        said = upgrade(running, code(running.folder / "good", "2"))
+        assert said.returncode == 0, said.stderr
+        assert running.status()["version"] == "2"
+        session.says(b"NOOP", b"250 ")
+        session.quit()
+
+
+def test_code_without_its_packages_is_told_by_its_own_command() -> None:
+    """The command itself does not run; nothing is asked of the relay."""
+    with upgradable() as running:
+        running.start()
+        said = upgrade(running, code(running.folder / "bare", "2", packages=False))
+        assert said.returncode == 1
+        assert running.status()["version"] == "1"
+        assert running.events("config.refused") == []
+
+
+def test_a_configuration_that_the_new_code_refuses_leaves_everything_as_it_was() -> None:
+    """A mistake in the file, and what only a start can change."""
+    with upgradable() as running:
+        running.start()
+        workers = running.pids("worker")
+        good = running.config.read_text()
+        new = code(running.folder / "two", "2")
+        for settings, reason in (
+            (good + "[session]\ntimeout = 5\n", "[session] timeout"),
+            (good.replace("port = 0", "port = 2525"), "restart needed"),
+            (good.replace("workers = 2", "workers = 3"), "restart needed"),
+        ):
+            running.config.write_text(settings)
+            said = upgrade(running, new)
+            assert (said.returncode, lines(said)) == (1, 1), said.stderr
+            assert reason in said.stderr
+        running.config.write_text(good)
+        assert running.pids("worker") == workers
+        assert running.status()["version"] == "1"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the relay becomes another user")
+def test_what_the_relays_user_cannot_read_is_named() -> None:
+    """The configuration, and the new code: exit status 1, one line, and the old code goes on."""
+    with upgradable() as running:
+        running.start()
+        running.config.chmod(0o600)
+        said = upgrade(running, code(running.folder / "two", "2"))
+        assert (said.returncode, lines(said)) == (1, 1)
+        assert "relayd.toml: cannot be read: Permission denied" in said.stderr
+        running.config.chmod(0o644)
+        hidden = code(running.folder / "three", "3")
+        hidden.folder.chmod(0o700)
+        said = upgrade(running, hidden)
+        assert (said.returncode, lines(said)) == (1, 1)
+        assert f"{hidden.python} may not be executed by the user" in said.stderr
+        assert running.status()["version"] == "1"
+
+
+@contextmanager
+def held_up(running: Relay, **added: str) -> Iterator[subprocess.Popen[bytes]]:
+    """An upgrade that stands still for a second, as the new code already, before it takes anything over."""
+    mark = running.spool / "adopting"
+    new = code(running.folder / "held-up", "2", added={"master/adopt.py": HELD_UP.format(mark), **added})
+    command = [new.python, "-I", "-m", "relayd", "upgrade", "-c", str(running.config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as asking:
+        try:
+            running.wait(mark.exists, "adoption")
+            yield asking
+        finally:
+            asking.kill()
+
+
+HELD_UP = """
+import pathlib
+import time
+
+_adopt = adopt
+
+
+def adopt(state, command):
+    pathlib.Path('{}').touch()
+    time.sleep(1)
+    return _adopt(state, command)
+"""
+
+
+def test_a_stop_during_an_upgrade_is_heard_by_whichever_code_runs_then() -> None:
+    """SIGTERM while the new code takes over, and before it hears anything: the relay ends in order."""
+    with upgradable() as running:
+        running.start()
+        master, *_ = processes = running.processes()
+        with held_up(running) as asking:
+            master.send_signal(signal.SIGTERM)
+            _, said = asking.communicate(timeout=30)
+            assert asking.returncode == 1
+            assert b"the relay is stopping" in said
+        running.wait(lambda: not any(is_there(process) for process in processes), "end")
+        assert not (running.spool / "relayd.pid").exists()
+        assert not (running.spool / "relayd.sock").exists()
+        assert running.files("tmp") == []
+
+
+def test_who_dies_during_an_upgrade_and_who_asks_is_seen_to_by_the_new_code() -> None:
+    """A worker that is killed; a log that is taken away; commands that connect meanwhile; a second upgrade."""
+    with upgradable() as running:
+        running.start()
+        master, worker, *_ = running.processes()
+        second = [running.python, "-I", "-m", "relayd", "upgrade", "-c", str(running.config)]
+        with held_up(running) as asking, socket.socket(socket.AF_UNIX) as command:
+            worker.kill()
+            master.send_signal(signal.SIGUSR1)
+            command.settimeout(_SECONDS)
+            command.connect(str(running.spool / "relayd.sock"))
+            command.sendall(b'{"ask": "status"}')
+            assert b'"version":"2"' in command.recv(65536)
+            _, said = asking.communicate(timeout=30)
+            assert (asking.returncode, said) == (0, b"")
+        died = [(event["role"], event["child"]) for event in running.events("process.died")]
+        assert died == [("worker 1", worker.pid)]
+        assert serving(running) == ["worker 1", "worker 2", "delivery"]
+        both = [subprocess.Popen(second, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        said_by = [(each.communicate(timeout=60)[1], each.returncode) for each in both]
+        assert sorted(said_by) == [("", 0), ("relayd: not upgraded: an upgrade is under way; try again\n", 1)]
+
+
+def test_counters_of_another_layout_go_on() -> None:
+    """The new code has places of its own in shared memory; what was counted before is there under its names."""
+    with upgradable() as running:
+        running.start()
+        before = running.status()["totals"]
+        assert before["sessions"] > 0
+        other = {"base/counters.py": "_LAYOUT = 4711", "base/tally.py": "_LAYOUT = 4711"}
+        said = upgrade(running, code(running.folder / "two", "2", added=other))
+        assert (said.returncode, said.stderr) == (0, ""), running.log_text()
+        assert running.status()["totals"] == before
+        Session(running.port).quit()
+        running.wait(lambda: running.status()["totals"]["sessions"] == before["sessions"] + 1, "a session more")
+        assert running.events("bug") == []
+
+
+def test_listeners_that_are_written_alike_keep_their_sockets() -> None:
+    """Two at a port that the kernel chose, one of which is for a proxy: each is what it was."""
+    kinds = ("", 'proxy = true\ntrusted = ["127.0.0.1"]\n', "")
+    with relay("".join(f'[[listener]]\naddress = "127.0.0.1"\nport = 0\n{keys}' for keys in kinds)) as running:
+        running.python = code(running.folder / "one", "1").python
+        running.start()
+        places = running.status()["listening"]
+        for version in ("2", "3"):
+            said = upgrade(running, code(running.folder / version, version))
+            assert said.returncode == 0, said.stderr
+            assert running.status()["listening"] == places
+            for place, keys in zip(places, kinds, strict=True):
+                with socket.create_connection(("127.0.0.1", int(place.rpartition(":")[2])), _SECONDS) as client:
+                    if keys:
+                        client.sendall(b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 25\r\n")
+                    assert client.recv(512).startswith(b"220 relay.example.org ESMTP relayd " + version.encode())
+
+
+def test_no_process_gains_anything_by_an_upgrade() -> None:
+    """No user, group or capability, no wider umask, and no descriptor more than before."""
+    with upgradable() as running:
+        running.start()
+
+        def held() -> dict[str, tuple[list[str], Counter[str]]]:
+            return {process.cmdline()[0]: holdings(process) for process in running.processes()}
+
+        before = held()
+        for version in ("2", "3"):
+            said = upgrade(running, code(running.folder / version, version))
+            assert said.returncode == 0, said.stderr
+            running.wait(lambda: len(running.pids()) == 4, "end of the old processes")
+            running.wait(lambda: held() == before, f"the same as {before}, but {held()}")
+
+
+def holdings(process: psutil.Process) -> tuple[list[str], Counter[str]]:
+    """What the kernel says that a process may, and the kinds of its descriptors."""
+    names = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Umask")
+    folder = Path(f"/proc/{process.pid}")
+    status = [line for line in (folder / "status").read_text().splitlines() if line.split(":")[0] in names]
+    kinds = [os.readlink(link).partition("[")[0] for link in (folder / "fd").iterdir()]
+    return status, Counter(kinds)
+
+
+def test_when_there_is_no_way_back_the_relay_ends_in_order_and_says_why() -> None:
+    """New code that cannot take over, and old code that is gone: no orphan keeps the port, and a start works."""
+    port = free_port()
+    with relay(settings([port])) as running:
+        running.python = code(running.folder / "one", "1").python
+        running.start()
+        processes = running.processes()
+        new = code(
+            running.folder / "two", "2", added={"master/adopt.py": "def adopt(*_): raise OSError('no air')"}
+        )
+        Path(running.python).unlink()
+        said = upgrade(running, new)
+        assert (said.returncode, lines(said)) == (3, 1)
+        running.wait(lambda: not any(is_there(process) for process in processes), "end")
+        (died,) = running.events("process.died")
+        assert died["role"] == "master"
+        assert "no air" in died["reason"]
+        running.python = code(running.folder / "three", "3").python
+        running.start()
+        Session(port).quit()
+
+
+def test_nothing_runs_and_upgrade_says_so() -> None:
+    """Exit status 3."""
+    with upgradable() as running:
+        said = running.command("upgrade")
+        assert said.returncode == 3
+        assert said.stderr.startswith("relayd: relayd is not running")
+        assert lines(said) == 1
+
+
+def test_the_entrance_of_an_upgrade_is_no_command_for_people() -> None:
+    """Started by hand it says what it is for."""
+    said = subprocess.run(
+        [sys.executable, "-I", "-m", "relayd.cli.adopt", "adopt"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert said.returncode == 2
+    assert said.stderr.startswith("relayd: only a running relay starts this")
+    assert lines(said) == 1
+
+
+PASSING = """
+import os, sys
+for number, fd in enumerate(map(int, sys.argv[1].split(","))):
+    os.dup2(fd, 100 + number)
+for number in range(len(sys.argv[1].split(","))):
+    os.dup2(100 + number, 3 + number)
+    os.close(100 + number)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.environ["LISTEN_FDS"] = str(len(sys.argv[1].split(",")))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@contextmanager
+def listening(count: int) -> Iterator[list[socket.socket]]:
+    """Sockets as a service manager binds them."""
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in made:
+            each.bind(("127.0.0.1", 0))
+            each.listen()
+        yield made
+
+
+def settings(ports: list[int]) -> str:
+    """A listener for each port."""
+    return "".join(f'[[listener]]\naddress = "127.0.0.1"\nport = {port}\n' for port in ports)
+
+
+def started(running: Relay, sockets: list[socket.socket], *words: str) -> list[str]:
+    """The command line of a service manager that passes these sockets."""
+    passed = ",".join(str(each.fileno()) for each in sockets)
+    relayd = [running.python, "-I", "-m", "relayd", "start", *words, "-c", str(running.config)]
+    return [sys.executable, "-I", "-c", PASSING, passed, *relayd]
+
+
+@contextmanager
+def foreground(running: Relay, command: list[str], fds: list[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """A relay in the foreground that is started so, and ended by whatever means."""
+    with open(running.log_file, "ab") as log, subprocess.Popen(command, stderr=log, pass_fds=fds) as master:
+        try:
+            running.wait(lambda: any(e["role"] == "master" for e in running.events("process.ready")), "start")
+            yield master
+        finally:
+            master.kill()
+
+
+def test_sockets_of_a_service_manager_serve_before_during_and_after_an_upgrade() -> None:
+    """Nobody else binds them, and a client that connects while nothing runs yet is served."""
+    with listening(2) as sockets:
+        ports = [each.getsockname()[1] for each in sockets]
+        fds = [each.fileno() for each in sockets]
+        with relay(settings(ports)) as running:
+            running.python = code(running.folder / "one", "1").python
+            early = socket.create_connection(("127.0.0.1", ports[0]), _SECONDS)
+            with early, foreground(running, started(running, sockets, "--foreground"), fds) as master:
+                assert early.recv(512).startswith(b"220 ")
+                assert running.pids("master") == [master.pid]
+                said = upgrade(running, code(running.folder / "two", "2"))
+                assert said.returncode == 0, said.stderr
+                for port in ports:
+                    Session(port).quit()
+                running.wait_for_events("session.closed", 2)
+                running.stop()
+                assert master.wait(20) == 0
+
+
+def test_sockets_that_do_not_fit_the_configuration_are_told() -> None:
+    """Exit status 1 and one line with the place; in the background exit status 2."""
+    with listening(2) as sockets:
+        ports = [each.getsockname()[1] for each in sockets]
+        fds = [each.fileno() for each in sockets]
+        for configured, words, status, expected in (
+            (ports[:1], ["--foreground"], 1, f"listens at 127.0.0.1:{ports[1]}, where no [[listener]] is"),
+            ([*ports, 2], ["--foreground"], 1, "no socket was passed for the [[listener]] at 127.0.0.1:2;"),
+            (ports, [], 2, "add --foreground"),
+        ):
+            with relay(settings(configured)) as running:
+                said = subprocess.run(
+                    started(running, sockets, *words),
+                    check=False,
+                    capture_output=True,
+                    text=True,
+                    timeout=30,
+                    pass_fds=fds,
+                )
+                assert (said.returncode, lines(said)) == (status, 1), said.stderr
+                assert expected in said.stderr
+                assert not (running.spool / "relayd.pid").exists()
