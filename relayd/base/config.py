@@ -221,6 +221,7 @@ class _Reader(Reading):
             health=sections.Health(
                 overdue=self.value("[health]", "overdue", file.health.overdue, units.interval),
                 window=self.value("[health]", "window", file.health.window, units.interval),
+                failures=file.health.failures,
                 restarts=file.health.restarts,
             ),
             tls=None if file.tls is None else self._tls(file.tls, base),

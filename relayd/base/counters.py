@@ -26,6 +26,7 @@ TOTALS = (
     "deferred",
     "failed",
     "in_doubt",
+    "attempts_failed",
     "notifications",
     "undeliverable",
     "removed",
@@ -44,7 +45,7 @@ TOTALS = (
 )
 GAUGES = ("open_sessions", "in_flight", "connections_open")
 # In the master's slot alone: what its last look at the others and the recent past gave; see `base.health`.
-CONDITION = ("missing", "recent_restarts", "recent_delivered", "recent_undelivered")
+CONDITION = ("missing", "recent_restarts", "recent_failures", "failures", "failing_seconds")
 # Instants of the monotonic clock in milliseconds: the last beat of the process's loop, and since when the spool's
 # thread has been in one piece of work, and the oldest part of a large message (0: in none).
 INSTANTS = ("heartbeat", "disk_since", "large_since")
@@ -65,13 +66,13 @@ _BUCKETS = len(BOUNDS) + 1
 
 _COMMANDS = {verb: f"command {verb}" for verb in VERBS}
 _REPLIES = {code: f"reply {code}" for code in CODES}
-# Of each histogram the buckets, then the sum in microseconds.
-_HISTOGRAM_PLACES = [f"{name} {place}" for name in HISTOGRAMS for place in (*range(_BUCKETS), "sum")]
+# Of each histogram the buckets, by their bounds, then the sum in microseconds.
+_HISTOGRAM_PLACES = [f"{name} {place}" for name in HISTOGRAMS for place in (*BOUNDS, "above", "sum")]
 # All that only ever grows.
 _GROWING = (*TOTALS, *_COMMANDS.values(), *_REPLIES.values(), *_HISTOGRAM_PLACES)
 _GROWING_NAMES = frozenset(_GROWING)
 _PLACES = {name: place for place, name in enumerate((*_GROWING, *GAUGES, *INSTANTS, *CONDITION))}
-_HISTOGRAMS = {name: _PLACES[f"{name} 0"] for name in HISTOGRAMS}
+_HISTOGRAMS = {name: _PLACES[f"{name} {BOUNDS[0]}"] for name in HISTOGRAMS}
 # The last place of the first slot tells one layout from another, so that no version reads another's numbers
 # under wrong names.
 _LAYOUT_PLACE = SLOT // 8 - 1
@@ -107,11 +108,12 @@ class Slot:
         """Read one number."""
         return self._numbers[_PLACES[name]]
 
-    def observe(self, histogram: str, seconds: float) -> None:
-        """Count a duration."""
-        first = _HISTOGRAMS[histogram]
-        self._numbers[first + bisect_left(BOUNDS, seconds)] += 1
-        self._numbers[first + _BUCKETS] += max(0, int(seconds * 1_000_000))
+    def observe(self, histogram: str, *seconds: float) -> None:
+        """Count durations; many at once are cheaper than one by one."""
+        first, numbers = _HISTOGRAMS[histogram], self._numbers
+        for each in seconds:
+            numbers[first + bisect_left(BOUNDS, each)] += 1
+        numbers[first + _BUCKETS] += max(0, int(sum(seconds) * 1_000_000))
 
     def histogram(self, name: str) -> Histogram:
         """Read a histogram."""
@@ -173,9 +175,9 @@ class Board:
 
     @classmethod
     def of(cls, fd: int) -> "Board":
-        """The board behind a descriptor that another process made; the descriptor stays the caller's."""
+        """The board behind a descriptor, which is its own from now on; ValueError for one of another layout."""
         board = cls.__new__(cls)
-        board._map(os.dup(fd))
+        board._map(fd)
         if board._numbers[_LAYOUT_PLACE] != _LAYOUT:
             raise ValueError("the counters are those of another version")
         return board

@@ -282,9 +282,10 @@ class ProcessStarted(Event, frozen=True, kw_only=True, tag="process.started"):
 
 
 class ProcessReady(Event, frozen=True, kw_only=True, tag="process.ready"):
-    """It does its work."""
+    """It does its work; the pid `child` is what its own lines begin with."""
 
     role: str
+    child: int | None = None
     detail: str = ""
 
 

@@ -19,8 +19,9 @@ Format = Literal["text", "json"]
 
 # With the newline; several processes write to one pipe, which takes no more than this in one piece.
 LONGEST = 4000
-# How much of each value is kept when the line is too long, from generous to what always fits.
-_LENGTHS = (1500, 600, 200, 50, 15)
+# How much of each value is kept when the line is too long, from generous to what always fits; an ID does always.
+_LENGTHS = (1500, 600, 200, 50, 20)
+_encode = msgspec.json.Encoder().encode
 
 _TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)"
 # Who collects lines from standard error puts words of his own before them, the machine's name for one.
@@ -44,8 +45,8 @@ class Read(NamedTuple):
 def render(event: Event, format: Format, at: datetime, pid: int) -> bytes:
     """The event's line with its newline; `at` is UTC."""
     encode = _as_json if format == "json" else _as_text
-    # Cheaper than strftime, and the same.
-    time = at.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    # Much cheaper than isoformat: this is the cost of each message.
+    time = f"{_encode(at)[1:20].decode()}.{at.microsecond // 1000:03}Z"
     name = str(event.__struct_config__.tag)
     fields = _fields(event)
     line = encode(time, pid, name, fields)
@@ -95,11 +96,8 @@ def _control(letter: str) -> str:
 
 def _fields(event: Event) -> dict[str, Any]:
     """What the event says, in the order in which its class declares it."""
-    return {
-        field: value
-        for field in event.__struct_fields__
-        if (value := getattr(event, field)) is not None and value != ""
-    }
+    fields = msgspec.structs.asdict(event)
+    return {field: value for field, value in fields.items() if value is not None and value != ""}
 
 
 def _short(value: Any, length: int) -> Any:
@@ -110,15 +108,16 @@ def _short(value: Any, length: int) -> Any:
 
 
 def _as_text(time: str, pid: int, name: str, fields: dict[str, Any]) -> bytes:
-    words = [f"{time} relayd[{pid}] {name}"]
-    words += [f"{key}={word(value)}" for key, value in fields.items()]
-    return " ".join(words).encode()
+    words = [f"{key}={word(value)}" for key, value in fields.items()]
+    return " ".join((f"{time} relayd[{pid}] {name}", *words)).encode()
 
 
 def word(value: Any) -> str:
     """A value as it stands behind its key in a line of text."""
     if isinstance(value, float):
         return f"{value:.3f}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     text = str(value)
     if text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"' if " " in text else text
@@ -132,10 +131,12 @@ def _escaped(char: str) -> str:
 
 
 def _as_json(time: str, pid: int, name: str, fields: dict[str, Any]) -> bytes:
-    record = {"time": time, "pid": pid, "event": name}
-    record.update((key, _rounded(value) if isinstance(value, float) else value) for key, value in fields.items())
+    record = {"time": time, "pid": pid, "event": name, **fields}
+    for key, value in fields.items():
+        if isinstance(value, float):
+            record[key] = _rounded(value)
     try:
-        line = msgspec.json.encode(record)
+        line = _encode(record)
         if line.isascii() and b"\x7f" not in line:
             return line
     except UnicodeEncodeError:

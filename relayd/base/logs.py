@@ -55,17 +55,27 @@ class Logs:
         return sorted(self.path.parent / each for each in names if form.fullmatch(each))
 
     def about(self, message_id: str, since: float) -> Iterator[Read]:
-        """The lines that have the ID in them, of files that were written to after `since` (seconds since 1970)."""
+        """The lines that have the ID in them, of files that were written to after `since` (seconds since 1970).
+
+        Each once, however many files have it: a copy, or one that is being packed.
+        """
+        elsewhere: set[bytes] = set()
         for path in self.files():
+            here: set[bytes] = set()
             try:
-                yield from self._lines(path, message_id, since)
+                for line in self._lines(path, message_id, since):
+                    here.add(line)
+                    found = read(line.decode("utf-8", "replace"))
+                    if found is not None and line not in elsewhere:
+                        yield found
             except FileNotFoundError:
                 # Rotated a moment ago; under its new name it is met, or was.
                 continue
             except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
                 self._trouble(path, getattr(error, "strerror", None) or str(error))
+            elsewhere |= here
 
-    def _lines(self, path: Path, message_id: str, since: float) -> Iterator[Read]:
+    def _lines(self, path: Path, message_id: str, since: float) -> Iterator[bytes]:
         # Without waiting, in case a FIFO has the name.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         with open(fd, "rb", buffering=0) as file:
@@ -77,10 +87,7 @@ class Logs:
                 return
             packed = _PACKED.get(path.suffix)
             source = file if packed is None else packed(file)
-            for line in lines_with(iter(lambda: source.read(_PORTION), b""), message_id.encode()):
-                found = read(line.decode("utf-8", "replace"))
-                if found is not None:
-                    yield found
+            yield from lines_with(iter(lambda: source.read(_PORTION), b""), message_id.encode())
 
     def _trouble(self, path: Path, why: str) -> None:
         told = f"{path} cannot be read: {why}"

@@ -161,6 +161,7 @@ class Metrics(_Table, frozen=True):
 class Health(_Table, frozen=True):
     overdue: Written = "5m"
     window: Written = "10m"
+    failures: Annotated[int, Meta(ge=1, le=1_000_000, description="write a whole number from 1 to 1000000")] = 3
     restarts: Annotated[int, Meta(ge=0, le=1_000_000, description="write a whole number from 0 to 1000000")] = 3
 
 

@@ -183,10 +183,13 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """When something is wrong: a message is `overdue` for so long, or more `restarts` than this in a `window`."""
+    """When something is wrong: a message is `overdue` for so long; in a `window` (both in seconds) there were so
+    many `failures` of delivery and no success, or more `restarts` than this.
+    """
 
     overdue: float
     window: float
+    failures: int
     restarts: int
 
 

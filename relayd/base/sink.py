@@ -1,21 +1,26 @@
-"""A sink: where the log's lines go, a file or standard error, without ever waiting for it.
+"""A sink: where the log's lines go, a file or standard error, without waiting for whoever reads them.
 
-A pipe whose reader sleeps, or a terminal that somebody has stopped, must not stop mail. A file that several
-processes append to may become full in the middle of a line: whoever began it ends it when there is room, or says
-it again on a line of its own where another process has written meanwhile. Refuses to know what a line says.
-Fails with OSError when nothing can be written now; what was not written is the caller's to keep.
+A pipe whose reader sleeps, or a terminal that somebody has stopped, must not stop mail. A file on a disk that
+hangs does, since the kernel has no write to a file that would not wait for it.
+
+A file that several processes append to may become full in the middle of a line: whoever began it ends it when
+there is room, or says it again on a line of its own where another process has written meanwhile. Refuses to know
+what a line says. Fails with OSError when nothing can be written now; what was not written is the caller's to keep.
 """
 
 import os
 import select
 import stat
-from errno import EACCES, EINVAL, EPERM
+from errno import EACCES, EINVAL, ENOSYS, EOPNOTSUPP, EPERM
 from pathlib import Path
 
 # What the kernel writes to a pipe in one piece, so that lines of several processes stand whole beside each
 # other (PIPE_BUF); a file opened for appending takes any size in one piece.
 _PIECE = 4096
 _BLOCK = 65_536
+
+# For pwritev: where the description stands.
+_HERE = -1
 
 # Without waiting, in case a FIFO has the name.
 _FILE = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK
@@ -52,14 +57,12 @@ class Sink:
 
         They are to come next. Raises OSError, BlockingIOError while it is full.
         """
-        if self._may_wait and not _is_ready(self._fd):
-            raise BlockingIOError
         if self._is_doubtful:
             begun, end = self._last_line()
         else:
             begun, end = self._out, b""
         try:
-            written = os.write(self._fd, end + lines[begun:])
+            written = self._put(end + lines[begun:])
         except OSError:
             self._is_doubtful = self._is_file
             raise
@@ -85,6 +88,19 @@ class Sink:
             self.forget()
             self._is_doubtful = False
 
+    def _put(self, octets: bytes) -> int:
+        if not self._may_wait:
+            return os.write(self._fd, octets)
+        try:
+            return os.pwritev(self._fd, (octets,), _HERE, os.RWF_NOWAIT)
+        except OSError as error:
+            if error.errno not in (EOPNOTSUPP, EINVAL, ENOSYS):
+                raise
+        # An old kernel: where two processes ask at once and there is room for one, the other waits for the reader.
+        if not _is_ready(self._fd):
+            raise BlockingIOError
+        return os.write(self._fd, octets)
+
     def _last_line(self) -> tuple[int, bytes]:
         """After a failure: how much of the next line stands at the file's end, and what ends another one there."""
         try:
@@ -100,7 +116,8 @@ class Sink:
     def _open_anew(self) -> None:
         """Get a description of our own that never waits: O_NONBLOCK on the shared one would change it for others.
 
-        A socket cannot be opened so, nor a pipe that belongs to another user; those are asked before each write.
+        A socket cannot be opened so, nor a pipe that belongs to another user, as supervisord's does: there each
+        write says for itself that it does not wait.
         """
         try:
             self._fd = os.open(f"/proc/self/fd/{self._fd}", _SAME)

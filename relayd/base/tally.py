@@ -60,11 +60,16 @@ class Tally:
         """To hand the tally to another process."""
         return self._fd
 
-    def hand(self, number: int) -> "Hand":
-        """What the worker of this number, from 0, writes with; one living process a number."""
+    def use(self, number: int) -> None:
+        """Have the part of this number, from 0, looked at by all; for one process, before another writes there."""
         if not 0 <= number < self.parts:
             raise ValueError(f"part {number} of {self.parts}")
-        self._numbers[_USED] = max(self._numbers[_USED], number + 1)
+        if self._numbers[_USED] <= number:
+            self._numbers[_USED] = number + 1
+
+    def hand(self, number: int) -> "Hand":
+        """What the worker of this number writes with; one living process a number."""
+        self.use(number)
         parts = [
             self._numbers[_HEADER + each * _PART : _HEADER + (each + 1) * _PART] for each in range(self.parts)
         ]

@@ -13,7 +13,7 @@ from types import FrameType
 
 from relayd.cli.output import complain
 from relayd.master import handover
-from relayd.master.handover import ADOPT, CHECK, NoHandover, State
+from relayd.master.handover import ADOPT, CHECK, NoHandover
 
 _FAILED = 1
 _USAGE = 2
@@ -23,58 +23,50 @@ def main() -> int:
     """Carry out the one word; give the exit status."""
     words = sys.argv[1:]
     try:
-        state = handover.found(os.environ)
+        written = handover.found(os.environ)
     except NoHandover as error:
         complain(f"only a running relay starts this, for `relayd upgrade`: {error}")
         return _USAGE
     if words == [CHECK]:
-        return _check(state)
+        return _check(written)
     if words == [ADOPT]:
-        return _adopt(state)
+        return _adopt(written)
     complain(f"this relay is asked for {' '.join(words)!r}, and knows {CHECK} and {ADOPT}")
     return _USAGE
 
 
-def _check(state: State) -> int:
+def _check(written: bytes) -> int:
     try:
         from relayd.master import adopt
 
-        adopt.check(state)
+        adopt.check(handover.understood(written))
     except Exception as error:
         complain(_in_words(error))
         return _FAILED
     return 0
 
 
-def _adopt(state: State) -> int:
+def _adopt(written: bytes) -> int:
     try:
         signal.signal(signal.SIGALRM, _too_late)
         from relayd.master import adopt
 
-        run = adopt.adopt(state, handover.own_command())
+        run = adopt.adopt(handover.understood(written), handover.own_command())
     except BaseException as error:
-        return _go_back(state, _in_words(error))
+        reason = handover.go_back(written, _in_words(error))
+        complain(f"the relay ends: {reason}")
+        _write(written, reason)
+        return _FAILED
     return run()
 
 
-def _go_back(state: State, reason: str) -> int:
-    """Execute the code that the state came from; it gives up where that was this one already."""
-    if not state.failure:
-        try:
-            handover.execute(state.command, handover.failed(state, reason))
-        except OSError as error:
-            reason = f"{reason}; and going back to {state.command[0]}: {error.strerror}"
-    complain(f"the relay ends: {reason}")
-    _write(state, reason)
-    return _FAILED
-
-
-def _write(state: State, reason: str) -> None:
+def _write(written: bytes, reason: str) -> None:
     """Into the log, if this code can: it may be all that a person has, since nobody may read standard error."""
     with contextlib.suppress(Exception):
         from relayd.base.events import ProcessDied
         from relayd.base.log import Log
 
+        state = handover.understood(written)
         if state.log_file is not None:
             log = Log(state.log_format, Path(state.log_file))
             log.write(ProcessDied(role="master", child=os.getpid(), reason=reason, restart_in_s=None))
@@ -82,7 +74,11 @@ def _write(state: State, reason: str) -> None:
 
 def _in_words(error: BaseException) -> str:
     text = str(error)
-    return text if type(error).__name__ in ("StartFailed", "ConfigError") else f"{type(error).__name__}: {text}"
+    return (
+        text
+        if type(error).__name__ in ("StartFailed", "ConfigError", "NoHandover")
+        else f"{type(error).__name__}: {text}"
+    )
 
 
 def _too_late(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,6 @@
 Refuses to judge them. A master or a disk that does not answer is a fact too.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,14 +16,15 @@ from relayd.cli.errand import Errand
 from relayd.master import control, pidfile
 from relayd.master.control import NotRunning, StatusPlease
 from relayd.master.report import Report
+from relayd.spool.disk import Disk
 from relayd.spool.errors import WrongSpool
 from relayd.spool.layout import Layout
 from relayd.spool.pause import EVERYTHING, Pause
 from relayd.spool.view import View
 
-# A master that makes progress answers at once; a disk that does nothing at all for so long does not answer.
-_ANSWER_SECONDS = 1.0
-_PATIENCE_SECONDS = 1.2
+# So long may a machine that is busy, or a master that executes another version, let us wait for a sign of life,
+# and a disk that writes much take for one call.
+_PATIENCE_SECONDS = 5.0
 # A queue of millions may be read for so long.
 _LONGEST_SECONDS = 30.0
 
@@ -37,11 +37,13 @@ class _Asked(msgspec.Struct):
     is_refused: bool = False
 
 
-class _Seen(msgspec.Struct):
-    """What the spool shows, or why it does not."""
+class Seen(msgspec.Struct):
+    """What the spool shows, or why it does not: see `base.health.Facts`."""
 
     oldest_due: float | None = None
+    waiting: int | None = None
     free: int | None = None
+    inodes: int | None = None
     failed: int = 0
     unreadable: str = ""
 
@@ -54,74 +56,79 @@ class Checked:
     facts: Facts
 
 
-def look(directory: Path) -> bytes:
+def see(directory: Path) -> Seen:
     """What the spool shows, or in words why it does not: the disk may fail with any OSError."""
     try:
         now = time.time()
-        status = os.statvfs(directory)
+        free, inodes = Disk().free(str(directory))
         summary = View(directory).summary(now)
         due = summary.oldest_due
         if due is not None and EVERYTHING in Pause(Layout(str(directory))).current():
             due = None
-        seen = _Seen(
-            oldest_due=None if due is None else now - due,
-            free=status.f_bavail * status.f_frsize,
-            failed=summary.failed,
-        )
     except FileNotFoundError:
-        seen = _Seen(unreadable=f"there is no spool at {directory}")
+        return Seen(unreadable=f"there is no spool at {directory}")
     except WrongSpool as error:
-        seen = _Seen(unreadable=str(error))
+        return Seen(unreadable=str(error))
     except OSError as error:
-        seen = _Seen(unreadable=f"the spool {directory} cannot be read: {error.strerror or error}")
-    return msgspec.json.encode(seen)
+        return Seen(unreadable=f"the spool {directory} cannot be read: {error.strerror or error}")
+    return Seen(
+        oldest_due=None if due is None else now - due,
+        waiting=summary.new + summary.cur,
+        free=free,
+        # Some file systems have no number of them.
+        inodes=None if inodes < 0 else inodes,
+        failed=summary.failed,
+    )
 
 
-def check(config: Config, look: Callable[[Path], bytes] = look) -> Checked:
-    """Look at both at the same time; raises PermissionError when the relay is another user's."""
-    asking = Errand(lambda: _ask(config.process.pid_file))
+def look(directory: Path) -> bytes:
+    """What is seen, for another process."""
+    return msgspec.json.encode(see(directory))
+
+
+def together(report: Report | None, seen: Seen, config: Config) -> Facts:
+    """What the master has said, if it has, and what the spool shows."""
+    known = Facts() if report is None else report.condition.facts()
+    return replace(known, floor=config.spool.minimum_free, **msgspec.structs.asdict(seen))
+
+
+def check(config: Config, look: Callable[[Path], bytes] = look, patience: float = _PATIENCE_SECONDS) -> Checked:
+    """Look at both at the same time; raises PermissionError when the relay is another user's.
+
+    Who shows no sign of life for so many seconds of `patience` is waited for no longer.
+    """
+    asking = Errand(lambda: _ask(config.process.pid_file, patience))
     looking = Errand(lambda: look(config.spool.directory))
-    answer = asking.result(2 * _ANSWER_SECONDS, 2 * _ANSWER_SECONDS)
-    seen = _spool(looking.result(_PATIENCE_SECONDS, _LONGEST_SECONDS), config)
+    answer = asking.result(2 * patience, 2 * patience)
+    seen = _spool(looking.result(patience, _LONGEST_SECONDS), config.spool.directory)
     if not answer:
-        return Checked(True, replace(seen, missing=["the master cannot be asked: the disk of the pid file hangs"]))
+        facts = together(None, seen, config)
+        return Checked(
+            True, replace(facts, missing=["the master cannot be asked: the disk of the pid file hangs"])
+        )
     asked = msgspec.json.decode(answer, type=_Asked)
     if asked.is_refused:
         raise PermissionError(f"{control.socket_path(config.process.pid_file)}: permission denied")
+    facts = together(asked.report, seen, config)
     if asked.report is None:
-        said = f"the master (pid {asked.pid}) does not answer"
-        return Checked(bool(asked.pid), replace(seen, missing=[said]))
+        said = f"the master (pid {asked.pid}) does not answer: its log may say why"
+        return Checked(bool(asked.pid), replace(facts, missing=[said]))
     if asked.report.state == "stopping":
-        return Checked(True, replace(seen, missing=["the relay is stopping"]))
-    known = replace(
-        asked.report.condition.facts(),
-        oldest_due=seen.oldest_due,
-        free=seen.free,
-        floor=seen.floor,
-        failed=seen.failed,
-        unreadable=seen.unreadable,
-    )
-    return Checked(True, known)
+        return Checked(True, replace(facts, missing=["the relay is stopping"], stuck=[]))
+    return Checked(True, facts)
 
 
-def _spool(octets: bytes | None, config: Config) -> Facts:
+def _spool(octets: bytes | None, directory: Path) -> Seen:
     if octets is None:
-        return Facts(unreadable=f"the disk of the spool {config.spool.directory} does not answer")
+        return Seen(unreadable=f"the disk of the spool {directory} does not answer")
     if not octets:
-        return Facts(unreadable=f"the spool {config.spool.directory} cannot be looked at")
-    seen = msgspec.json.decode(octets, type=_Seen)
-    return Facts(
-        oldest_due=seen.oldest_due,
-        free=seen.free,
-        floor=config.spool.minimum_free,
-        failed=seen.failed,
-        unreadable=seen.unreadable,
-    )
+        return Seen(unreadable=f"the spool {directory} cannot be looked at")
+    return msgspec.json.decode(octets, type=Seen)
 
 
-def _ask(pid_file: Path) -> bytes:
+def _ask(pid_file: Path, seconds: float) -> bytes:
     try:
-        asked = _Asked(control.ask(pid_file, StatusPlease(), seconds=_ANSWER_SECONDS))
+        asked = _Asked(control.ask(pid_file, StatusPlease(), seconds=seconds))
     except PermissionError:
         asked = _Asked(is_refused=True)
     except NotRunning:

@@ -20,8 +20,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     try:
         outcome = control.reload(pid_file)
-    except NotRunning:
-        complain(f"relayd is not running: nobody listens beside {pid_file}")
+    except NotRunning as error:
+        # It is found by what the file says now, and where nothing was ever started, something else may run.
+        other = "; one that runs with another [spool] directory or pid_file: restart needed"
+        complain(f"{error}{'' if pid_file.parent.is_dir() else other}")
         return NOT_RUNNING
     for warning in outcome.warnings:
         complain(f"warning: {warning}")

@@ -18,7 +18,7 @@ from relayd.base.source import Source
 from relayd.cli.arguments import source_of
 from relayd.cli.output import complain
 from relayd.master import boot, control, descriptors, inherited
-from relayd.master.control import StatusPlease
+from relayd.master.control import NotRunning, StatusPlease
 from relayd.master.herald import Herald, Told, listen
 from relayd.master.inherited import Passed
 from relayd.master.report import Listening
@@ -50,7 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
     if told.failure is not None:
         complain(told.failure)
         return told.status
-    report = control.ask(config.process.pid_file, StatusPlease())
+    try:
+        report = control.ask(config.process.pid_file, StatusPlease())
+    except NotRunning:
+        complain(f"started, and stopped at once by somebody else; the log may say why: {log_file}")
+        return 1
     # A proxy's port has no word for anyone else.
     open_ones = [each for each in report.listening if not each.proxy]
     asked = (open_ones or report.listening)[0]

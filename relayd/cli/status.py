@@ -2,7 +2,6 @@
 
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     spool = _spool(config.spool.directory, now)
     memory = Keeping(Layout(str(config.spool.directory)), None, time.time, time.time).read()
     blocked = outward.warning(config, memory, now)
-    wrong = _wrong(report, spool, config)
+    wrong = _wrong(report, config)
     if arguments.json:
         facts = {"running": report is not None, **_processes(report, now), "spool": spool}
         print(as_json({**facts, "wrong": wrong, "outward_blocked": blocked is not None}))
@@ -70,13 +69,11 @@ def _check(config: Config, *, as_facts: bool) -> int:
     return (_FAILED if found else 0) if checked.is_running else NOT_RUNNING
 
 
-def _wrong(report: Report | None, spool: dict[str, Any], config: Config) -> list[str]:
-    """What `--check` finds, of what is known here; nothing of a relay that does not run."""
+def _wrong(report: Report | None, config: Config) -> list[str]:
+    """What `--check` finds; nothing of a relay that does not run."""
     if report is None:
         return []
-    oldest = None if EVERYTHING in spool.get("paused", ()) else spool.get("oldest_due_s")
-    facts = replace(report.condition.facts(), oldest_due=oldest, failed=spool.get("failed", 0))
-    return health.judge(facts, config.health)
+    return health.judge(checking.together(report, checking.see(config.spool.directory), config), config.health)
 
 
 def _processes(report: Report | None, now: float) -> dict[str, Any]:
@@ -154,7 +151,9 @@ def _in_words(report: Report | None, spool: dict[str, Any], directory: Path, now
         )
         lines += doors(totals)
         if totals["bugs"]:
-            lines.append(f"{plural(totals['bugs'], 'bug')} met; the log has them as event=bug: please report them")
+            lines.append(
+                f"{plural(totals['bugs'], 'bug')} met; each is in the log as the event bug: please report it"
+            )
     return lines
 
 

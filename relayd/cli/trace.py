@@ -12,7 +12,7 @@ from typing import Any
 
 from relayd.base import units
 from relayd.base.config import Config
-from relayd.base.line import word
+from relayd.base.line import Read, word
 from relayd.base.logs import Logs
 from relayd.base.mistake import ConfigError
 from relayd.cli.arguments import configuration
@@ -97,7 +97,7 @@ def _orphaned(layout: Layout, disk: Disk, message_id: str) -> Sequence[Entry]:
         return ()
 
 
-def _from_log(logs: Logs, message_id: str, details: Details | None) -> list[Any]:
+def _from_log(logs: Logs, message_id: str, details: Details | None) -> list[Read]:
     """What the log says of the message, and of the session in which it came."""
     since = arrival(message_id)
     told = [said for said in logs.about(message_id, since) if is_about(said, message_id)]
@@ -133,7 +133,7 @@ def _where(details: Details | None, ledger: Sequence[Line]) -> str:
     ]
     unknown = len(accepted - fates.keys())
     counts += [f"{unknown} unaccounted for (see relayd audit)"] if unknown else []
-    return f"done: {', '.join(counts)}"
+    return f"{'gone' if unknown else 'done'}: {', '.join(counts)}"
 
 
 def _began(life: Sequence[Happening]) -> datetime:

@@ -26,8 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _FAILED
     try:
         outcome = control.upgrade(pid_file, handover.own_command())
-    except NotRunning:
-        complain(f"relayd is not running: nobody listens beside {pid_file}")
+    except NotRunning as error:
+        complain(str(error))
         return _NOT_RUNNING
     for warning in outcome.warnings:
         complain(f"warning: {warning}")

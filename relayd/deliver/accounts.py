@@ -106,6 +106,7 @@ class Accounts:
         self._look_at(account)
         self._step(account)
         try:
+            self._telling.attempt(outcomes)
             for outcome in outcomes:
                 self._telling.outcome(parcel.job, outcome, via)
         except Exception as error:

@@ -42,7 +42,6 @@ async def _deliver(post: Post, layout: Layout) -> int:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         process = DeliveryProcess(post, layout)
-        loop.set_exception_handler(process.unexpected)
         if not await told_to_begin(post.channel, post.log):
             return RETIRED
         with lock.held(layout.delivery_lock, post.limits.lock):

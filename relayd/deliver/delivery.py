@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import random
 import time
-import traceback
 from collections.abc import Iterable
 
 from relayd.base import events
@@ -38,8 +37,8 @@ from relayd.deliver.quotas import Quotas
 from relayd.deliver.remembering import Remembering
 from relayd.deliver.telling import Telling
 from relayd.deliver.thread import SpoolThread
+from relayd.deliver.voice import Voice
 from relayd.deliver.ways import ways_of
-from relayd.spool.errors import SpoolError
 from relayd.spool.job import Job
 from relayd.spool.layout import Layout
 from relayd.spool.measured import MeasuredDisk
@@ -58,10 +57,12 @@ class DeliveryProcess:
         self._config = post.config
         self._limits = post.limits
         self._loop = asyncio.get_running_loop()
+        self._voice = Voice(self._loop, post.log, post.slot)
+        self._loop.set_exception_handler(self._voice.unexpected)
         self._thread = SpoolThread(self._loop, lambda since: post.slot.set("disk_since", since))
         longest = retry.longest(post.config.delivery.retry)
         self._disk = post.disk or MeasuredDisk()
-        self._queue = Queue(layout, self._write_from_spool, longest=longest, disk=self._disk)
+        self._queue = Queue(layout, self._voice.write_from_spool, longest=longest, disk=self._disk)
         dice = random.Random()
         self._accounts = Accounts(
             post.config,
@@ -72,7 +73,7 @@ class DeliveryProcess:
                 in_spool=self._thread.submit,
                 later=self._loop.call_later,
                 write=post.log.write,
-                bug=self._bug,
+                bug=self._voice.bug,
                 counters=post.slot,
                 dice=dice,
                 settled=self._settled,
@@ -90,16 +91,16 @@ class DeliveryProcess:
                 divide=self._accounts.divide,
                 caught_up=self._accounts.caught_up,
                 promise=self._accounts.promise if post.config.delivery.in_doubt == "hold" else None,
-                bug=self._bug,
+                bug=self._voice.bug,
             )
         )
         self._dispatch = Dispatch(
-            post.config, self._accounts.open, self._destinations.__getitem__, post.log.write, self._bug
+            post.config, self._accounts.open, self._destinations.__getitem__, post.log.write, self._voice.bug
         )
         self._operator = Operator(
             self._queue,
             Notices(post.config, self._queue),
-            Telling(self._write_from_spool, self._count_from_spool),
+            Telling(self._voice.write_from_spool, self._voice.count_from_spool),
             Digests(post.limits.notices),
         )
         self._pause = Pause(layout, post.disk)
@@ -120,7 +121,7 @@ class DeliveryProcess:
         try:
             found = await self._thread.ask(self._queue.recover)
         except Exception as error:
-            self._trouble("recovery", error)
+            self._voice.trouble("recovery", error)
             self._post.channel.send(Refused(f"delivery: spool: {str(error) or type(error).__name__}"))
             return CANNOT_BOOT
         self._post.log.write(
@@ -148,8 +149,7 @@ class DeliveryProcess:
         slot.set("heartbeat", int(time.monotonic() * 1000))
         slot.set("connections_open", self._destinations.connections)
         slot.set("in_flight", len(self._accounts))
-        for seconds in self._disk.waits():
-            slot.observe("fsync_seconds", seconds)
+        slot.observe("fsync_seconds", *self._disk.waits())
 
     # Work.
 
@@ -188,7 +188,7 @@ class DeliveryProcess:
             jobs, due = await self._thread.ask(lambda: self._take(heard, poll_new, poll_cur, limit))
         except Exception as error:
             # What the hints were about is in the folders, which are read again as long as they were not.
-            self._trouble("turn", error)
+            self._voice.trouble("turn", error)
             self._trouble_s = min(max(self._limits.poll_new, 2 * self._trouble_s), self._limits.trouble)
             await _until(self._retiring, self._trouble_s)
             return
@@ -249,14 +249,14 @@ class DeliveryProcess:
             case Operate():
                 self._operate(said)
             case _:
-                self._bug("channel", ValueError(f"the master said {said}"))
+                self._voice.bug("channel", ValueError(f"the master said {said}"))
 
     def _operate(self, order: Operate) -> None:
         def done(result: object) -> None:
             if isinstance(result, tuple):
                 self._post.channel.send(Operated(order.ticket, result))
             elif isinstance(result, Exception):
-                self._trouble("order", result)
+                self._voice.trouble("order", result)
                 self._post.channel.send(Operated(order.ticket, (str(result),) * len(order.ids)))
             self._wake.set()
 
@@ -281,7 +281,7 @@ class DeliveryProcess:
             try:
                 await self._thread.ask(self._queue.tidy)
             except Exception as error:
-                self._trouble("end", error)
+                self._voice.trouble("end", error)
             if not self._accounts.is_at_work:
                 await self._remembering.keep()
                 with contextlib.suppress(Exception):
@@ -289,34 +289,6 @@ class DeliveryProcess:
                 # The thread has nothing to do: this does not wait.
                 self._thread.close()
                 return
-
-    def _write_from_spool(self, event: events.Event) -> None:
-        """The log belongs to the loop; the queue reports from its own thread."""
-        with contextlib.suppress(RuntimeError):
-            # The loop may have ended before a disk that hangs.
-            self._loop.call_soon_threadsafe(self._post.log.write, event)
-
-    def _count_from_spool(self, name: str, count: int) -> None:
-        """The counters are the loop's too: two threads would lose some."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._post.slot.add, name, count)
-
-    # What should not be.
-
-    def _trouble(self, where: str, error: Exception) -> None:
-        if isinstance(error, SpoolError | OSError):
-            self._post.log.write(events.SpoolTrouble(reason=f"{where}: {error}"))
-        else:
-            self._bug(where, error)
-
-    def _bug(self, where: str, error: BaseException) -> None:
-        self._post.slot.add("bugs")
-        self._post.log.write(events.Bug(where=where, traceback="".join(traceback.format_exception(error))))
-
-    def unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        """The event loop's exception handler."""
-        error, message = context.get("exception"), str(context.get("message", "event loop"))
-        self._bug(message, error if isinstance(error, BaseException) else RuntimeError(message))
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

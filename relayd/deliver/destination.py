@@ -75,6 +75,9 @@ class Destination:
             if is_expired(parcel.job.envelope.arrived, self._means.ways.settings.lifetime, now):
                 self._means.report(parcel, refusal(parcel, closed.answer, closed.via, now), closed.via)
             else:
+                if parcel.job.attempt == 1:
+                    # Health would see one attempt alone while everything waits for a smarthost that is down.
+                    self._means.ways.counters.add("attempts_failed")
                 self._means.postpone(parcel, closed.until)
         elif self._paces and (slot := self._slot_of(parcel, now)) is not None:
             self._means.postpone(parcel, now + timedelta(seconds=slot))

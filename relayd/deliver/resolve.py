@@ -157,7 +157,6 @@ class Resolver:
         return said
 
     async def _query(self, name: str, kind: str) -> _Said:
-        self._asked()
         try:
             # Beyond ASCII it is no name in DNS; the library would make one of it by rules of its own.
             absolute = dns.name.from_text(name.encode("ascii"), dns.name.root)
@@ -167,6 +166,7 @@ class Resolver:
         asking = self._servers()
         if asking is None:
             return _Said(reply(451, "4.4.3", f"no name server to ask: {self._system} names none"), 0.0)
+        self._asked()
         began = time.monotonic()
         try:
             answer = await asking.resolve(

@@ -1,6 +1,6 @@
 """Telling: what the log and the counters are told of outcomes and notifications. Refuses to decide anything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,6 +34,11 @@ class Telling:
 
     write: Callable[[events.Event], None]
     count: Callable[[str, int], None]
+
+    def attempt(self, outcomes: Sequence[Outcome]) -> None:
+        """All outcomes of one attempt at one destination; none where it was not tried."""
+        if outcomes and not any(outcome.kind.is_delivery for outcome in outcomes):
+            self.count("attempts_failed", 1)
 
     def outcome(self, job: Job, outcome: Outcome, via: Via) -> None:
         """One outcome of an attempt."""

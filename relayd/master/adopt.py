@@ -3,7 +3,8 @@
 `check` says beforehand whether it could: it reads and checks everything, and has a worker and a delivery process
 of this code prove that they can work, and touches nothing. `adopt` works on copies of the descriptors and gives
 the others up at its end, so that whatever fails before leaves the state whole for the code that it came from.
-Fails with StartFailed and ConfigError.
+That code looks at nothing anew when it is back: the relay runs, and must go on. Fails with StartFailed and
+ConfigError.
 """
 
 import mmap
@@ -11,7 +12,6 @@ import os
 import selectors
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import setproctitle
@@ -115,10 +115,9 @@ def adopt(state: State, command: Sequence[str]) -> Callable[[], int]:
     master = Master(
         Post(plan, common, identity, pid_file, control, slot, log, Herald(), log_file, tuple(command)), adopted
     )
-    # From here on nothing can fail, and the copies are all that is needed.
-    for fd in state.descriptors():
-        with suppress(OSError):
-            os.close(fd)
+    # From here on nothing can fail, and the copies are all that is needed: also of what this code does not know,
+    # only they are closed by an exec.
+    descriptors.give_up_foreign()
     log.write(events.ProcessStarted(role="master", version=__version__))
     log.write(events.ConfigLoaded(source=str(plan.config.source or "built-in defaults")))
     for warning in plan.warnings:
@@ -138,8 +137,11 @@ def adopt(state: State, command: Sequence[str]) -> Callable[[], int]:
 
 
 def _look(state: State) -> tuple[Plan, Identity]:
-    # Code that has got the state back goes on with what it had; the file may be one for other code by now.
-    source = state.source if state.failure else state.source.read()
+    if state.failure:
+        # The file may be one for other code by now, and what it names may be gone; the processes that run have it.
+        config = state.source.config()
+        return Plan(state.source, config), privileges.choose(config.process, config.spool.directory)
+    source = state.source.read()
     config = source.config()
     other = changed(state.fixed, fixed(config))
     if other is not None:
@@ -176,14 +178,17 @@ def _shared(state: State, plan: Plan, log: Log) -> tuple[Common, list[Child]]:
     """The memory that is shared, and the children that were there; code of another layout begins with its own."""
     shared, workers = state.shared, _workers(plan.config)
     hints = Hints.of(*(os.dup(fd) for fd in shared.hints))
+    own = os.dup(shared.board), os.dup(shared.tally)
     try:
-        board, tally = Board.of(shared.board), Tally.of(os.dup(shared.tally))
+        board, tally = Board.of(own[0]), Tally.of(own[1])
         taken = [Place(kin.slot, kin.part) for kin in state.children]
         places = Places(board.slots, tally.parts, taken)
         children = [
             _child(kin, board.slot(kin.slot), place) for kin, place in zip(state.children, taken, strict=True)
         ]
     except ValueError:
+        for fd in own:
+            os.close(fd)
         room = room_for(workers)
         board, tally = Board(1 + 2 * room), Tally(room)
         board.slot(MASTER).grow(state.totals)

@@ -104,10 +104,8 @@ class Child:
         self.retire_by = None
 
     def begin(self) -> None:
-        """Let one that waits take up its work."""
-        self.has_begun = True
-        if self.channel is not None:
-            self.channel.send(Begin())
+        """Let one that waits take up its work; it has not begun where it could not be told."""
+        self.has_begun = self.channel is not None and self.channel.send(Begin())
 
     def retire(self, seconds: float, *, gently: bool = False, by: float) -> None:
         """Tell it to end within so many seconds. It is killed a little after `by`, which is monotonic."""

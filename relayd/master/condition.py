@@ -11,12 +11,12 @@ import msgspec
 from relayd.base import counters, units
 from relayd.base.counters import Slot
 from relayd.base.health import Facts
+from relayd.base.sections import Health
 from relayd.master.children import Child
 from relayd.master.recent import Recent
 
 # To whole seconds.
 _ROUND_UP = 0.999
-_UNDELIVERED = ("deferred", "failed", "in_doubt")
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -26,8 +26,9 @@ class Condition(msgspec.Struct, frozen=True):
     stuck: tuple[str, ...] = ()
     seconds: float = 0.0
     restarts: int = 0
-    delivered: int = 0
-    undelivered: int = 0
+    recent_failures: int = 0
+    failures: int = 0
+    failing_seconds: float = 0.0
 
     def facts(self) -> Facts:
         """What can be judged of it alone."""
@@ -36,8 +37,9 @@ class Condition(msgspec.Struct, frozen=True):
             stuck=self.stuck,
             seconds=self.seconds,
             restarts=self.restarts,
-            delivered=self.delivered,
-            undelivered=self.undelivered,
+            recent_failures=self.recent_failures,
+            failures=self.failures,
+            failing_seconds=self.failing_seconds,
         )
 
 
@@ -59,25 +61,25 @@ class Conditions:
     def now(
         self,
         now: float,
-        window: float,
+        limits: Health,
         wanted: Sequence[Child],
         running: Sequence[Child],
         stuck: Sequence[str],
     ) -> Condition:
         """How it stands; `wanted` are those that should work now. Cheap enough for each turn of the master."""
-        past = self._recent.past(now, window, *self._deliveries())
+        past = self._recent.past(now, limits, *self._deliveries())
         away = missing(wanted, running)
         self._slot.set("heartbeat", int(now * 1000))
         self._slot.set("missing", len(away))
         self._slot.set("recent_restarts", past.restarts)
-        self._slot.set("recent_delivered", past.delivered)
-        self._slot.set("recent_undelivered", past.undelivered)
+        self._slot.set("recent_failures", past.recent_failures)
+        self._slot.set("failures", past.failures)
+        self._slot.set("failing_seconds", int(past.failing_seconds))
         return Condition(tuple(self._in_words(child, now) for child in away), tuple(stuck), *past)
 
     def _deliveries(self) -> tuple[int, int]:
-        """Recipients that were delivered, and attempts of others that were not."""
-        delivered = counters.total(self._slots, "delivered")
-        return delivered, sum(counters.total(self._slots, name) for name in _UNDELIVERED)
+        """Recipients that were delivered, and attempts that failed."""
+        return counters.total(self._slots, "delivered"), counters.total(self._slots, "attempts_failed")
 
     def _in_words(self, child: Child, now: float) -> str:
         said = f"{child.role} is missing"
@@ -86,9 +88,10 @@ class Conditions:
             times = f" {child.deaths} times in a row" if child.deaths > 1 else ""
             said += f": it died{times} ({reason})"
         if child.pid:
-            return f"{said}; it is starting"
+            return f"{said}{' and' if reason else ': it'} is starting"
         if child.due is not None:
-            return f"{said}; it starts again in {units.in_words(child.due - now + _ROUND_UP)}"
+            again = units.in_words(child.due - now + _ROUND_UP)
+            return f"{said}{' and' if reason else ': it'} starts again in {again}"
         return said
 
 

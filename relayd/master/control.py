@@ -29,7 +29,7 @@ _RELOAD_SECONDS = 600.0
 
 
 class NotRunning(Exception):
-    """No master listens at the socket."""
+    """No master listens at the socket, or it has not answered; the text says which, in words for people."""
 
 
 class StatusPlease(msgspec.Struct, frozen=True, tag_field="ask", tag="status"):
@@ -172,12 +172,19 @@ def _ask(pid_file: Path, request: Request, decoder: msgspec.json.Decoder[T], sec
         try:
             with _short(socket_path(pid_file)) as name:
                 connection.connect(name)
-            connection.sendall(_encoder.encode(request))
-            return decoder.decode(b"".join(iter(lambda: connection.recv(_LARGEST), b"")))
         except PermissionError:
             raise
-        except (OSError, msgspec.MsgspecError) as error:
-            raise NotRunning(str(error)) from None
+        except OSError:
+            raise NotRunning(f"relayd is not running: nobody listens beside {pid_file}") from None
+        try:
+            connection.sendall(_encoder.encode(request))
+            return decoder.decode(b"".join(iter(lambda: connection.recv(_LARGEST), b"")))
+        except TimeoutError:
+            raise NotRunning(
+                f"relayd runs and has not answered within {seconds:.0f} s; its log may say why"
+            ) from None
+        except (OSError, msgspec.MsgspecError):
+            raise NotRunning("relayd has ended, or does not understand this; its log may say why") from None
 
 
 def socket_path(pid_file: Path) -> Path:

@@ -24,7 +24,7 @@ def trouble(config: Config, find: Callable[[str], object] = find_spec) -> str | 
     return None
 
 
-def load(config: Config) -> None:
+def load(config: Config, load_module: Callable[[str], object] = importlib.import_module) -> None:
     """Import it before root is dropped and before the fork, as `preload` does; raises StartFailed.
 
     Root imports what is there in any case: a later configuration may want it, whose user may not read it.
@@ -32,5 +32,12 @@ def load(config: Config) -> None:
     missing = trouble(config)
     if missing is not None:
         raise StartFailed(missing, _CONFIGURATION)
-    if config.metrics is not None or (os.geteuid() == 0 and find_spec(_METRICS) is not None):
-        importlib.import_module("relayd.observe.process")
+    if config.metrics is None and (os.geteuid() or find_spec(_METRICS) is None):
+        return
+    try:
+        load_module("relayd.observe.process")
+    except (ImportError, OSError) as error:
+        # Half installed, or not to be read by who starts this.
+        if config.metrics is not None:
+            reason = f"[metrics] listen: prometheus-client cannot be imported: {error}"
+            raise StartFailed(reason, _CONFIGURATION) from error

@@ -91,6 +91,9 @@ def generation(plan: Plan, common: Common) -> Generation:
 
     def child(role: str, serve: Callable[[Channel, Place], int], *, is_worker: bool = False) -> Child:
         place = common.places.take(worker=is_worker)
+        if place.part is not None:
+            # By the master, since of two workers that begin at the same time one would overwrite the other's word.
+            common.tally.use(place.part)
 
         def be(channel: Channel) -> int:
             common.log.speak(config.log.format)
@@ -126,14 +129,15 @@ def generation(plan: Plan, common: Common) -> Generation:
 
 
 def bury(child: Child, common: Common) -> None:
-    """The child is dead and will not be forked again: keep its numbers, and give its place back."""
-    child.slot.fold_into(common.board.slot(MASTER))
-    if child.place is None:
+    """The child is dead and will not be forked again: keep its numbers, and give its place back, once."""
+    place, child.place = child.place, None
+    if place is None:
         return
-    if child.place.part is not None:
+    child.slot.fold_into(common.board.slot(MASTER))
+    if place.part is not None:
         # Its sessions are gone; one that was killed has not said so.
-        common.tally.hand(child.place.part).begin()
-    common.places.give_back(child.place)
+        common.tally.hand(place.part).begin()
+    common.places.give_back(place)
 
 
 def rebound(bound: Sequence[Bound], wanted: Sequence[Listener]) -> list[Bound]:

@@ -2,7 +2,8 @@
 
 The state is one value, JSON in memory behind a descriptor whose number is in the environment; sockets, shared
 memory and the lock are descriptors that stay open. The one who reads it may be of another version: what it does
-not know is left out, what is missing has a default. Refuses to know what either of them does with it.
+not know is left out, what is missing has a default, and what it gives back is whole. Refuses to know what either
+of them does with it.
 """
 
 import os
@@ -10,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -151,35 +153,65 @@ def own_command() -> list[str]:
 
 def left(state: State) -> int:
     """Put the state into memory; give its descriptor, which is the caller's to close."""
+    return _in_memory(msgspec.json.encode(state))
+
+
+def _in_memory(written: bytes) -> int:
     fd = os.memfd_create("relayd-handover", os.MFD_CLOEXEC)
     with open(fd, "wb", closefd=False) as memory:
-        memory.write(msgspec.json.encode(state))
+        memory.write(written)
     return fd
 
 
-def found(environment: MutableMapping[str, str]) -> State:
-    """The state that the environment names; the name is taken away. Raises NoHandover."""
+def found(environment: MutableMapping[str, str]) -> bytes:
+    """What is written where the environment says; the name is taken away. Raises NoHandover."""
     number = environment.pop(VARIABLE, "")
     try:
         with open(int(number), "rb") as memory:
             memory.seek(0)
-            return msgspec.json.decode(memory.read(), type=State)
-    except (ValueError, OSError, msgspec.MsgspecError) as error:
+            return memory.read()
+    except (ValueError, OSError) as error:
         raise NoHandover(f"{VARIABLE} = {number[:40]!r}: {error}") from None
 
 
-def failed(state: State, reason: str) -> State:
-    """The same, on the way back to the code that it came from."""
-    return msgspec.structs.replace(state, failure=reason[:_LONGEST_REASON])
+def understood(written: bytes) -> State:
+    """What this code makes of it. Raises NoHandover."""
+    try:
+        return msgspec.json.decode(written, type=State)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise NoHandover(f"what the running code has left cannot be read: {error}") from None
 
 
-def execute(command: Sequence[str], state: State, heard: Callable[[], Iterable[int]] = tuple) -> None:
+def go_back(written: bytes, reason: str) -> str:
+    """Become the code again that has left this, which is told the reason.
+
+    It gets back what it wrote, of which this code may know less, and all its descriptors, which nobody has closed.
+    Comes back with the reason of the end where it is this code itself, or cannot be executed any more.
+    """
+    fields: dict[str, Any] = msgspec.json.decode(written)
+    if fields.get("failure"):
+        return reason
+    fields["failure"] = reason[:_LONGEST_REASON]
+    command = fields["command"]
+    try:
+        _become(command, msgspec.json.encode(fields), (), tuple)
+    except OSError as error:
+        return f"{reason}; and going back to {command[0]}: {error.strerror}"
+
+
+def execute(command: Sequence[str], state: State, heard: Callable[[], Iterable[int]]) -> NoReturn:
     """Become that code, with the state; raise OSError when that cannot be, and then everything is as it was.
 
     `heard` gives the signals that came and were not acted on; they come again afterwards.
     """
-    fd = left(state)
-    kept = [fd, *state.descriptors()]
+    _become(command, msgspec.json.encode(state), state.descriptors(), heard)
+
+
+def _become(
+    command: Sequence[str], written: bytes, descriptors: Iterable[int], heard: Callable[[], Iterable[int]]
+) -> NoReturn:
+    fd = _in_memory(written)
+    kept = [fd, *descriptors]
     try:
         for each in kept:
             os.set_inheritable(each, True)

@@ -73,12 +73,14 @@ def _matched(
             raise StartFailed(f"{one} listens at {at}, where no [[listener]] is (configured: {configured})")
         if places.count(place) > 1:
             raise StartFailed(f"{one} listens at {at}, as another one does that was passed")
-    bound = []
+    bound: list[Bound] = []
     for listener, allowed in wanted:
         own = [each for (_, each), place in zip(sockets, places, strict=True) if place in allowed]
+        at = shown(listener.address, listener.port)
         if not own:
-            at = shown(listener.address, listener.port)
             raise StartFailed(f"no socket was passed for the [[listener]] at {at}; all are passed, or none")
+        if any(each.socket in own for each in bound):
+            raise StartFailed(f"cannot listen at {at}: the port is taken by another [[listener]]")
         bound += [Bound(each, listener) for each in own]
     return bound
 

@@ -134,6 +134,8 @@ def _taken_by(port: int) -> str:
     try:
         for each in psutil.net_connections("tcp"):
             if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid:
+                if each.pid == os.getpid():
+                    return " by another [[listener]]"
                 return f" by {psutil.Process(each.pid).name()} (pid {each.pid})"
     except (psutil.Error, OSError):
         pass

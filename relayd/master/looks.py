@@ -3,13 +3,16 @@
 At a start and at each reload. Refuses to change anything. Fails with StartFailed.
 """
 
+import errno
 import os
+import socket
 import time
 from pathlib import Path
 
 from relayd.base import config as configuration
 from relayd.base.config import Config
-from relayd.master import credentials, descriptors, extras
+from relayd.base.sections import Metrics
+from relayd.master import credentials, descriptors, extras, listeners
 from relayd.master.privileges import Identity
 from relayd.master.trouble import StartFailed
 
@@ -24,6 +27,22 @@ def reach_spool(directory: Path, identity: Identity) -> None:
                 f"spool {directory}: user {identity.name} may not enter {folder}; "
                 "choose another place with [spool] directory or --spool"
             )
+
+
+def reach_port(listen: Metrics | None, before: Metrics | None) -> None:
+    """As the user: fail when the process of [metrics] cannot listen there, where it did not `before`."""
+    if listen is None or listen == before:
+        return
+    place = listen.address, listen.port
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in listen.address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        # The one that has the port now may be the one that goes first.
+        if error.errno != errno.EADDRINUSE or before is None or before.port != listen.port:
+            why = error.strerror or str(error)
+            raise StartFailed(f"[metrics] listen: cannot listen at {listeners.shown(*place)}: {why}") from None
 
 
 def second_looks(config: Config, identity: Identity, files: int) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from relayd.base import events
 from relayd.base.channel import Garbled, Message, Operated, Ready
-from relayd.master import backoff, handover, listeners, notify
+from relayd.master import handover, listeners, notify
 from relayd.master.children import Child
 from relayd.master.commands import Commands
 from relayd.master.control import (
@@ -27,15 +27,16 @@ from relayd.master.control import (
     UpgradePlease,
 )
 from relayd.master.family import Family, in_words
-from relayd.master.generation import Generation, bury, generation
+from relayd.master.generation import Generation
 from relayd.master.handover import State
 from relayd.master.herald import Told
 from relayd.master.leaving import leave
 from relayd.master.post import Post
-from relayd.master.reload import moves
+from relayd.master.reload import NO_ROOM
 from relayd.master.reloads import Reloads
 from relayd.master.report import Report, listening, report
 from relayd.master.signals import Signals
+from relayd.master.succession import Succession
 from relayd.master.upgrade import Adopted, Upgrade
 from relayd.master.vigil import Vigil
 
@@ -52,12 +53,15 @@ class Master:
         self._signals = Signals()
         self._family = Family(self._selector, post.log, self._close_in_child, self._said, self._ended)
         self._commands = Commands(self._selector, post.control, self._obey)
-        self._current = generation(post.plan, post.common)
         self._adopted = adopted
         self._was_ready = adopted is not None
         self._failure: str | None = None
         self._stop_by: float | None = None
         self._began = time.time()
+        board = post.common.board
+        self._slots = [board.slot(index) for index in range(board.slots)]
+        self._vigil = Vigil(time.monotonic(), self._slots, post.log.write, notify.from_environment())
+        self._succession = Succession(post, self._family, self._vigil)
         self._upgrade = Upgrade(
             self._selector,
             self._state,
@@ -68,10 +72,13 @@ class Master:
             adopted,
             post.plan.warnings,
         )
-        board = post.common.board
-        self._slots = [board.slot(index) for index in range(board.slots)]
-        self._vigil = Vigil(time.monotonic(), self._slots, post.log.write, notify.from_environment())
-        self._reloads = Reloads(post, self._family, self._vigil, lambda: self._current.plan, self._succeed)
+        self._reloads = Reloads(
+            post, self._family, self._vigil, lambda: self._current.plan, self._succession.succeed
+        )
+
+    @property
+    def _current(self) -> Generation:
+        return self._succession.current
 
     def run(self) -> int:
         """Fork, watch, end; give the exit status. What is raised here is a bug, and the end."""
@@ -98,8 +105,8 @@ class Master:
             if self._stop_by is None:
                 self._reloads.tend(now)
                 self._upgrade.tend(now)
-                self._start_what_is_due(now)
-                self._make_moves(now)
+                self._succession.start(now, self._reloads.children)
+                self._move(now)
                 self._vigil.look(now, self._current.config.health, self._current.children, self._family.running)
             else:
                 self._family.leave_stuck(now)
@@ -116,10 +123,11 @@ class Master:
 
     # Children.
 
-    def _start_what_is_due(self, now: float) -> None:
-        for child in (*self._current.children, *self._reloads.children):
-            if child.due is not None and child.due <= now:
-                self._family.fork(child)
+    def _move(self, now: float) -> None:
+        if self._succession.move(now, self._reloads.children):
+            if self._upgrade.replaced():
+                self._vigil.ready()
+            self._reloads.replaced(now)
 
     def _close_in_child(self, child: Child) -> None:
         self._post.herald.close()
@@ -133,7 +141,7 @@ class Master:
     def _said(self, child: Child, said: Message) -> None:
         match said:
             case Ready() if child in self._current.children:
-                self._post.log.write(events.ProcessReady(role=child.role))
+                self._post.log.write(events.ProcessReady(role=child.role, child=child.pid))
                 self._note_ready()
             case Ready():
                 self._reloads.said(child, said)
@@ -154,47 +162,22 @@ class Master:
         self._vigil.ready()
 
     def _ended(self, child: Child, pid: int, status: int) -> None:
-        """Decide when it comes again, if it does."""
+        """Decide whether it comes again."""
         reason = child.reason or in_words(status)
         if child.role == "delivery" and not any(
             each.role == "delivery" and each.is_ready for each in self._family.running
         ):
             self._commands.drop_orders()
-        if child not in self._current.children:
-            self._replaced_is_gone(child, pid, status, reason)
-            return
-        child.slot.fold_into(self._post.slot)
-        if self._stop_by is not None and status == 0:
-            self._post.log.write(events.ProcessRetired(role=child.role, child=pid))
-            return
-        if not self._was_ready and self._stop_by is None:
+        if self._stop_by is not None:
+            self._succession.gone(child, pid, status, reason)
+        elif child not in self._current.children:
+            self._reloads.ended(child, reason)
+            self._succession.gone(child, pid, status, reason)
+        elif self._was_ready:
+            self._succession.died(child, pid, reason)
+        else:
             self._failure = child.reason or f"{child.role} died while it started ({reason}); the log may say why"
             self._stop(0.0)
-            return
-        child.deaths = backoff.deaths_in_a_row(child.deaths, time.monotonic() - child.began)
-        pause = backoff.delay(child.deaths)
-        child.due = time.monotonic() + pause
-        child.restarts += 1
-        self._vigil.died(time.monotonic(), child, reason)
-        # "worker 3" is one of the workers.
-        self._post.slot.add(f"{child.role.split()[0]}_restarts")
-        self._post.log.write(
-            events.ProcessDied(
-                role=child.role, child=pid, reason=reason, restart_in_s=pause, in_a_row=child.deaths or None
-            )
-        )
-
-    def _replaced_is_gone(self, child: Child, pid: int, status: int, reason: str) -> None:
-        """It was of an earlier generation, or of one that did not come to be: nobody starts it again."""
-        self._reloads.ended(child, reason)
-        if child.place is None:
-            # It was none of a generation's, and nothing of it is left.
-            return
-        bury(child, self._post.common)
-        if status == 0:
-            self._post.log.write(events.ProcessRetired(role=child.role, child=pid))
-        else:
-            self._post.log.write(events.ProcessDied(role=child.role, child=pid, reason=reason, restart_in_s=None))
 
     # Upgrades.
 
@@ -212,13 +195,16 @@ class Master:
         self._family.reap()
 
     def _begin_upgrade(self, asker: socket.socket, command: Sequence[str]) -> None:
-        common, now = self._post.common, time.monotonic()
-        if why := self._why_not_now():
-            self._answer([asker], Outcome(False, why))
-        elif not common.places.has(common.workers, len(self._current.singles)):
-            self._answer([asker], Outcome(False, "replaced workers still have too many sessions; try again later"))
+        common = self._post.common
+        why = self._why_not_now()
+        if why is None and self._reloads.is_under_way:
+            why = "a reload is under way; try again"
+        if why is None and not common.places.has(common.workers, len(self._current.singles)):
+            why = NO_ROOM
+        if why is None:
+            self._upgrade.begin(asker, command, time.monotonic())
         else:
-            self._upgrade.begin(asker, command, now)
+            self._post.control.answer(asker, Outcome(False, why))
 
     def _why_not_now(self) -> str | None:
         """Why nothing can be replaced, if it cannot."""
@@ -226,8 +212,7 @@ class Master:
             return "the relay is stopping"
         if not self._was_ready:
             return "the relay is starting; try again"
-        if self._reloads.is_under_way:
-            return "a reload is under way; try again"
+        # It reads the configuration too, but perhaps it has already.
         return "an upgrade is under way; try again" if self._upgrade.is_under_way else None
 
     def _not_upgraded(self, reason: str) -> None:
@@ -241,52 +226,13 @@ class Master:
     # Reloading.
 
     def _reload(self, asker: socket.socket | None) -> None:
-        askers = [] if asker is None else [asker]
-        if self._stop_by is not None or not self._was_ready:
-            why = "the relay is stopping" if self._stop_by is not None else "the relay is starting; try again"
-            self._post.log.write(events.ConfigWarning(warning=f"not reloaded: {why}"))
-            self._answer(askers, Outcome(False, why))
-        elif self._upgrade.is_under_way:
-            # It reads the configuration too, but perhaps it has already.
-            self._post.log.write(events.ConfigWarning(warning="no reload while an upgrade is under way"))
-            self._answer(askers, Outcome(False, "an upgrade is under way; try again"))
-        else:
+        why = self._why_not_now()
+        if why is None:
             self._reloads.ask(asker)
-
-    def _succeed(self, generation: Generation) -> None:
-        """From here on the new generation is the current one."""
-        before, self._current = self._current, generation
-        for child in before.children:
-            if not child.pid:
-                bury(child, self._post.common)
-        self._post.log.speak(self._current.config.log.format)
-        self._post.log.write(events.ConfigLoaded(source=str(self._current.config.source or "built-in defaults")))
-        for warning in self._current.plan.warnings:
-            self._post.log.write(events.ConfigWarning(warning=warning))
-
-    def _make_moves(self, now: float) -> None:
-        """Whatever the present state calls for: at a start, after a death, and while a generation is replaced."""
-        process = self._current.config.process
-        coming = self._reloads.children
-        made = moves(self._current, [child for child in self._family.running if child not in coming])
-        for child in made.begin:
-            child.begin()
-        for child in made.retire:
-            if child.is_worker:
-                by = now + process.drain_timeout + process.stop_timeout
-                child.retire(process.drain_timeout, gently=True, by=by)
-            else:
-                child.retire(process.stop_timeout, by=now + process.stop_timeout)
-        for child in made.fork:
-            self._family.fork(child)
-        if made.is_done and self._upgrade.replaced():
-            self._vigil.ready()
-        if made.is_done:
-            self._reloads.replaced(now)
-
-    def _answer(self, askers: list[socket.socket], outcome: Outcome) -> None:
-        for asker in askers:
-            self._post.control.answer(asker, outcome)
+            return
+        self._post.log.write(events.ConfigWarning(warning=f"not reloaded: {why}"))
+        if asker is not None:
+            self._post.control.answer(asker, Outcome(False, why))
 
     # The end.
 

@@ -1,7 +1,7 @@
 """Notify: what systemd is told (sd_notify(3)): ready, reloading, stopping, how it stands, and that all goes on.
 
-One datagram each; nobody who asked to be told means that nothing is sent. It never fails and never waits: a
-service manager that does not listen must not stop mail.
+One datagram each; nobody who asked to be told means that nothing is sent. It never fails, and waits for a moment
+at most: a service manager that is busy must hear that we are ready, one that does not listen must not stop us.
 """
 
 import contextlib
@@ -10,6 +10,8 @@ import socket
 from collections.abc import Mapping
 
 _LONGEST_STATUS = 1000
+_PATIENCE_SECONDS = 1.0
+_LONGER_SECONDS = 30
 
 
 class Notify:
@@ -21,6 +23,10 @@ class Notify:
         self.beat_every: float | None = None
         if self._address is not None and environment.get("WATCHDOG_PID", str(pid)) == str(pid):
             self.beat_every = _half(environment.get("WATCHDOG_USEC", ""))
+
+    def starting(self) -> None:
+        """It takes its time, as a large spool on a slow disk does, and goes on: wait at least this much longer."""
+        self._say(f"EXTEND_TIMEOUT_USEC={_LONGER_SECONDS * 1_000_000}", patience=0.0)
 
     def ready(self, pid: int) -> None:
         """Everything runs, for the first time or again after a reload."""
@@ -37,21 +43,23 @@ class Notify:
     def status(self, line: str) -> None:
         """How it stands, in a line for people; said when it is another one."""
         line = " ".join(line.split())[:_LONGEST_STATUS]
-        if line != self._status:
+        if line != self._status and self._say(f"STATUS={line}", patience=0.0):
             self._status = line
-            self._say(f"STATUS={line}")
 
     def beat(self) -> None:
         """All goes on: the watchdog waits again."""
         self._say("WATCHDOG=1")
 
-    def _say(self, *assignments: str) -> None:
+    def _say(self, *assignments: str, patience: float = _PATIENCE_SECONDS) -> bool:
+        """Give whether it was taken. What is said again soon needs no patience."""
         if self._address is None:
-            return
+            return False
         # Rare enough to need no descriptor that a child would have to close.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
-            sending.setblocking(False)
+            sending.settimeout(patience)
             sending.sendto("\n".join(assignments).encode("utf-8", "replace"), self._address)
+            return True
+        return False
 
 
 def _address(written: str) -> str | None:

@@ -40,13 +40,15 @@ class PidFile:
     def claim(self, owner: Identity) -> None:
         """Take the lock; StartFailed when another master has it. `is_stale` then says how the last one ended."""
         path = lock_path(self._path)
+        is_new = self._lock is None
         try:
-            os.makedirs(self._path.parent, mode=0o755, exist_ok=True)
             if self._lock is None:
+                os.makedirs(self._path.parent, mode=0o755, exist_ok=True)
                 self._lock = own_file(path, owner, "pid file's lock", 0o600, os.O_RDWR)
             # For a lock that came through an exec this says that it is still held.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(self._lock), os.stat(path)):
+            # A file that was taken away since must not end a relay that runs.
+            if is_new and not os.path.samestat(os.fstat(self._lock), os.stat(path)):
                 raise StartFailed(f"{path} was taken away meanwhile; leave it where it is")
         except BlockingIOError:
             self.close()

@@ -134,4 +134,6 @@ def _owner(spool: Path) -> int:
             return path.stat().st_uid
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise StartFailed(f"spool {spool}: {error.strerror}") from None
     return 0

@@ -9,28 +9,31 @@ import mmap
 import os
 import pickle
 import resource
+from collections.abc import Sequence
 from functools import partial
 
+from relayd.base.bound import Bound
 from relayd.base.channel import CANNOT_BOOT, RETIRED, Channel, Ready, Refused
 from relayd.base.counters import SLOT, Slot
 from relayd.base.mistake import ConfigError
+from relayd.master import listeners
 from relayd.master.children import Child
 from relayd.master.fixed import changed, fixed
 from relayd.master.generation import Plan
-from relayd.master.looks import reach_spool, second_looks
+from relayd.master.looks import reach_port, reach_spool, second_looks
 from relayd.master.privileges import Identity
 from relayd.master.trouble import StartFailed
 
 
 class Reader:
-    """One reading. `child` is ready when `plan` can be asked for."""
+    """One reading. `child` is ready when `plan` can be asked for; it gives up the sockets that are `bound`."""
 
-    def __init__(self, before: Plan, identity: Identity) -> None:
+    def __init__(self, before: Plan, identity: Identity, bound: Sequence[Bound]) -> None:
         self._fd = os.memfd_create("relayd-configuration", os.MFD_CLOEXEC)
         # It carries no mail and counts nothing. And it does not know this reader: the master freezes what it has
         # at each fork, so that a circle would stay for ever.
         slot = Slot(memoryview(mmap.mmap(-1, SLOT)).cast("Q"))
-        self.child = Child("configuration", partial(_read, self._fd, before, identity), slot)
+        self.child = Child("configuration", partial(_read, self._fd, before, identity, bound), slot)
         self.child.due = 0.0
 
     def plan(self) -> Plan:
@@ -47,8 +50,10 @@ class Reader:
             self._fd = -1
 
 
-def _read(fd: int, before: Plan, identity: Identity, channel: Channel) -> int:
+def _read(fd: int, before: Plan, identity: Identity, bound: Sequence[Bound], channel: Channel) -> int:
     """What the child does."""
+    # It may hang, and outlive the master, whose next one needs the ports.
+    listeners.close(bound)
     try:
         plan = _plan(before, identity)
     except (ConfigError, StartFailed) as error:
@@ -68,5 +73,6 @@ def _plan(before: Plan, identity: Identity) -> Plan:
     if other is not None:
         raise ConfigError(f"{other} has changed; restart needed")
     reach_spool(config.spool.directory, identity)
+    reach_port(config.metrics, before.config.metrics)
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return Plan(source, config, second_looks(config, identity, files))

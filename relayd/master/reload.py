@@ -19,6 +19,7 @@ from relayd.master.reader import Reader
 PROVING_SECONDS = 30.0
 # After so long whoever asked is told that it still goes on.
 REPLACING_SECONDS = 120.0
+NO_ROOM = "replaced workers still have too many sessions; try again later"
 
 
 class Phase(Enum):
@@ -36,7 +37,8 @@ class Reload:
 
     def __init__(self, reader: Reader, make: Callable[[Plan], Generation], now: float) -> None:
         self._make = make
-        self._deadline = now + PROVING_SECONDS
+        # When it will have failed, on the monotonic clock.
+        self.deadline = now + PROVING_SECONDS
         self._plan: Plan | None = None
         self.reader = reader
         self.phase = Phase.READING
@@ -44,16 +46,11 @@ class Reload:
         self.outcome: Outcome | None = None
 
     @property
-    def deadline(self) -> float | None:
-        """When it will have failed, or be told of."""
-        return None if self.outcome is not None else self._deadline
-
-    @property
     def children(self) -> Sequence[Child]:
         """Those that run for it and are not of the current generation."""
         if self.phase is Phase.READING:
             return (self.reader.child,)
-        return self.generation.children if self.phase is Phase.PROVING and self.generation is not None else ()
+        return self._made.children if self.phase is Phase.PROVING else ()
 
     def has_read(self) -> None:
         """The configuration is good."""
@@ -64,22 +61,30 @@ class Reload:
     def step(self, now: float) -> None:
         """Go on as far as it can."""
         if self.phase is Phase.ROOM:
-            self._make_room()
+            self._make_generation()
         if self.phase is Phase.PROVING and all(child.is_waiting for child in self._first):
             self.phase = Phase.REPLACING
-            self._deadline = now + REPLACING_SECONDS
-        elif self.phase in (Phase.READING, Phase.ROOM, Phase.PROVING) and now >= self._deadline:
-            late = [child.role for child in self.children if child.pid and not child.is_waiting]
-            what = f"the new {' and '.join(late)}" if late else "the reload"
-            self.fail(f"{what} did not come so far within {PROVING_SECONDS:.0f} s")
-        elif self.phase is Phase.REPLACING and self.outcome is None and now >= self._deadline:
-            assert self.generation is not None
-            late = [child.role for child in self.generation.children if not child.is_ready]
-            self.outcome = Outcome(
-                False, f"the new configuration is in force, but this is not ready yet: {', '.join(late)}"
-            )
+            # What the old delivery process has begun may take the time of a stop.
+            self.deadline = now + REPLACING_SECONDS + self._made.config.process.stop_timeout
+        elif now >= self.deadline:
+            self._is_late()
 
-    def _make_room(self) -> None:
+    def _is_late(self) -> None:
+        if self.phase is Phase.REPLACING:
+            # It still may become so; and what comes next may be the reload that mends it.
+            late = [
+                child.role + (f" ({child.reason})" if child.reason else "")
+                for child in self._made.children
+                if not child.is_ready
+            ]
+            self._end(Outcome(False, f"the new configuration is in force, but not ready yet: {', '.join(late)}"))
+        elif self.phase is Phase.ROOM:
+            self.fail(NO_ROOM)
+        else:
+            late = [child.role for child in self.children if child.pid and not child.is_waiting]
+            self.fail(f"the new {' and '.join(late)} did not come so far within {PROVING_SECONDS:.0f} s")
+
+    def _make_generation(self) -> None:
         assert self._plan is not None
         try:
             self.generation = self._make(self._plan)
@@ -90,9 +95,13 @@ class Reload:
         self.phase = Phase.PROVING
 
     @property
-    def _first(self) -> list[Child]:
+    def _made(self) -> Generation:
         assert self.generation is not None
-        return [self.generation.workers[0], *self.generation.singles]
+        return self.generation
+
+    @property
+    def _first(self) -> list[Child]:
+        return [self._made.workers[0], *self._made.singles]
 
     def ended(self, child: Child, reason: str) -> None:
         """A child of it has died before it could prove itself."""
@@ -102,15 +111,15 @@ class Reload:
     def fail(self, reason: str) -> None:
         """Leave everything as it was; after that nothing can fail any more."""
         if self.phase in (Phase.READING, Phase.ROOM, Phase.PROVING):
-            self.phase = Phase.OVER
-            self.outcome = Outcome(False, reason)
+            self._end(Outcome(False, reason))
 
     def done(self) -> None:
         """Everything is replaced."""
+        self._end(Outcome(True, warnings=tuple(self._made.plan.warnings)))
+
+    def _end(self, outcome: Outcome) -> None:
         self.phase = Phase.OVER
-        if self.outcome is None:
-            assert self._plan is not None
-            self.outcome = Outcome(True, warnings=tuple(self._plan.warnings))
+        self.outcome = outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +138,9 @@ def moves(current: Generation, running: Sequence[Child]) -> Moves:
     So there are never fewer workers than configured, and the successor of a single one begins when that is dead.
     """
     made = Moves()
-    old = [child for child in running if child not in current.children and child.retire_by is None]
+    # What has no place, as a reader, is of no generation, and ends by itself.
+    others = [child for child in running if child not in current.children and child.place is not None]
+    old = [child for child in others if child.retire_by is None]
     old_workers = [child for child in old if child.is_worker]
     workers = current.workers
     serving = [child for child in workers if child.is_ready]
@@ -141,10 +152,10 @@ def moves(current: Generation, running: Sequence[Child]) -> Moves:
     for single in current.singles:
         if not single.is_waiting or single.has_begun:
             continue
-        others = [child for child in running if child.role == single.role and child is not single]
-        made.retire.extend(child for child in others if child in old)
+        before = [child for child in others if child.role == single.role]
+        made.retire.extend(child for child in before if child in old)
         # One that waits itself has nothing that would have to be given up first.
-        if not any(child.has_begun for child in others):
+        if not any(child.has_begun for child in before):
             made.begin.append(single)
     gone = [child for child in old if child.is_single and all(child.role != each.role for each in current.singles)]
     made.retire.extend(gone)

@@ -74,7 +74,7 @@ class Reloads:
 
     def _begin(self, askers: list[socket.socket]) -> None:
         try:
-            reader = Reader(self._plan(), self._post.identity)
+            reader = Reader(self._plan(), self._post.identity, self._post.common.bound)
         except OSError as error:
             self._refused(askers, Outcome(False, f"the master: {error.strerror or error}"))
             return
@@ -105,10 +105,7 @@ class Reloads:
             self._has_succeeded = True
             self._succeed(self._reload.generation)
         if self._reload.outcome is not None:
-            self._answer(self._askers, self._reload.outcome)
-            self._askers = []
-        if self._reload.phase is Phase.OVER:
-            self._end(self._reload)
+            self._end(self._reload, self._reload.outcome)
 
     def replaced(self, now: float) -> None:
         """Nothing of the generations before is left to be replaced."""
@@ -137,21 +134,23 @@ class Reloads:
             if child.retire_by is not None and child.retire_by > now + _CUT_SECONDS + GRACE_SECONDS:
                 child.retire(_CUT_SECONDS, by=now + _CUT_SECONDS)
 
-    def _end(self, reload: Reload) -> None:
-        assert reload.outcome is not None
+    def _end(self, reload: Reload, outcome: Outcome) -> None:
         reload.reader.child.kill()
         reload.reader.close()
-        if not self._has_succeeded:
-            self._refused([], reload.outcome)
+        askers, self._askers = self._askers, []
+        if self._has_succeeded:
+            self._answer(askers, outcome)
+        else:
+            self._refused(askers, outcome)
             for child in () if reload.generation is None else reload.generation.children:
                 child.cut()
                 if not child.pid:
                     bury(child, self._post.common)
         self._reload = None
         self._vigil.ready()
-        askers, self._next = self._next, None
-        if askers is not None:
-            self._begin(askers)
+        following, self._next = self._next, None
+        if following is not None:
+            self._begin(following)
 
     def _refused(self, askers: Sequence[socket.socket], outcome: Outcome) -> None:
         source = str(self._plan().config.source or "built-in defaults")

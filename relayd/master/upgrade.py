@@ -9,6 +9,7 @@ replaces whom. Nothing here fails: whoever asked is told.
 import contextlib
 import os
 import selectors
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,32 +46,35 @@ class Check:
                 pass_fds=(fd, *(door.fd for door in state.doors)),
                 env={**os.environ, handover.VARIABLE: str(fd)},
                 cwd="/",
+                process_group=0,
+                bufsize=0,
             )
         finally:
             os.close(fd)
         assert self._process.stdout is not None
-        self._output = os.dup(self._process.stdout.fileno())
-        self._process.stdout.close()
-        os.set_blocking(self._output, False)
+        self._output = self._process.stdout
+        os.set_blocking(self._output.fileno(), False)
 
     def fileno(self) -> int:
         """What it says, for a selector; the end of file comes at its end."""
-        return self._output
+        return self._output.fileno()
 
     def hear(self) -> bool:
         """Take in what it says; False at the end of file, which may come before its end or after it."""
-        try:
-            piece = os.read(self._output, _PIECE)
-        except BlockingIOError:
+        piece = self._output.read(_PIECE)
+        if piece is None:
+            # Nothing yet.
             return True
         # Of a program that says too much the last is kept, which has the reason.
         self._said = (self._said + piece)[-_MOST:]
         return bool(piece)
 
     def kill(self, *, is_late: bool = False) -> None:
-        """End it at once; what it has forked ends with it."""
+        """End it at once, with what it has forked, which may hang as well."""
         self._is_late = is_late
-        self._process.kill()
+        # Until it is waited for, its number is its own and its group's.
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def has_ended(self) -> bool:
         """Whether it has; a SIGCHLD comes then."""
@@ -92,7 +96,7 @@ class Check:
 
     def close(self) -> None:
         """Give what it says up."""
-        os.close(self._output)
+        self._output.close()
 
 
 @dataclass
@@ -137,20 +141,18 @@ class Upgrade:
         self._warnings = warnings
         self._check: Check | None = None
         self._asker: socket.socket | None = None
-        # Of an upgrade whose code is this: everything that was there is still to be replaced.
-        self._is_replacing = adopted is not None
+        # Of an upgrade whose code is this: until when everything that was there is to be replaced.
         self._replaced_by: float | None = None
         if adopted is not None:
             self._asker = adopted.asker
             self._replaced_by = now + REPLACING_SECONDS
-            if adopted.failure:
-                self._refused(adopted.failure)
-                self._end(Outcome(False, adopted.failure))
+        # Why this code is back.
+        self._failure = "" if adopted is None else adopted.failure
 
     @property
     def is_under_way(self) -> bool:
         """Whether nothing else can be begun."""
-        return self._check is not None or self._is_replacing
+        return self._check is not None or self._replaced_by is not None
 
     @property
     def due(self) -> float | None:
@@ -159,17 +161,16 @@ class Upgrade:
 
     def begin(self, asker: socket.socket, command: Sequence[str], now: float) -> None:
         """Run the new code's check; what comes then is `tend`'s."""
+        self._asker = asker
         try:
             self._check = Check(command, self._state(asker), now)
         except PermissionError:
             why = "may not be executed by the user that the relay runs as, who must be able to read the new code"
-            self._answer(asker, Outcome(False, f"{command[0]} {why}"))
-            return
+            self._fail(f"{command[0]} {why}")
         except (OSError, ValueError, IndexError) as error:
-            self._answer(asker, Outcome(False, f"{' '.join(command)[:_SHOWN]}: {error}"))
-            return
-        self._asker = asker
-        self._selector.register(self._check, selectors.EVENT_READ, self._hear)
+            self._fail(f"{' '.join(command)[:_SHOWN]}: {error}")
+        else:
+            self._selector.register(self._check, selectors.EVENT_READ, self._hear)
 
     def _hear(self) -> None:
         if self._check is not None and not self._check.hear():
@@ -178,16 +179,18 @@ class Upgrade:
     def tend(self, now: float) -> None:
         """Go on as far as it can; it does not come back from the last step, where the new code is executed."""
         check = self._check
+        if self._failure:
+            self._fail(self._failure)
+            self._failure = ""
         if check is not None and check.has_ended():
             reason = check.failure() or self._execute(check.command)
             self._drop(check)
-            self._refused(reason)
-            self._end(Outcome(False, reason))
+            self._fail(reason)
         elif check is not None and now >= check.deadline:
             check.kill(is_late=True)
         elif self._replaced_by is not None and now >= self._replaced_by:
             # What comes next may be the reload that mends it.
-            self._is_replacing = False
+            self._replaced_by = None
             self._end(Outcome(False, "the new code is in force, but not everything runs it yet"))
 
     def _execute(self, command: Sequence[str]) -> str:
@@ -196,14 +199,14 @@ class Upgrade:
             handover.execute(command, self._state(self._asker), self._heard)
         except OSError as error:
             return f"{command[0]}: {error.strerror}"
-        raise AssertionError("an exec that succeeds does not come back")
 
     def replaced(self) -> bool:
         """Everything runs this code now; give whether that is news."""
-        was, self._is_replacing = self._is_replacing, False
-        if was:
-            self._end(Outcome(True, warnings=tuple(self._warnings)))
-        return was
+        if self._replaced_by is None:
+            return False
+        self._replaced_by = None
+        self._end(Outcome(True, warnings=tuple(self._warnings)))
+        return True
 
     def stop(self) -> None:
         """The relay ends, and with it what has been begun."""
@@ -225,8 +228,11 @@ class Upgrade:
         check.close()
         self._check = None
 
+    def _fail(self, reason: str) -> None:
+        self._refused(reason)
+        self._end(Outcome(False, reason))
+
     def _end(self, outcome: Outcome) -> None:
-        self._replaced_by = None
         asker, self._asker = self._asker, None
         if asker is not None:
             self._answer(asker, outcome)

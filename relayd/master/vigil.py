@@ -4,6 +4,7 @@ It has the watch look at the children, keeps the condition that is reported, and
 stands. Refuses to start and stop anything itself.
 """
 
+import math
 import os
 from collections.abc import Callable, Sequence
 
@@ -35,8 +36,10 @@ class Vigil:
         self._watch = Watch(write, now)
         self._conditions = Conditions(now, slots)
         self._notify = notify
-        self._beat_at = now
+        # The first beat is due at once: before an upgrade, the last one may have been a while ago.
+        self._beat_at = -math.inf
         self._hopeful_at = now
+        self._was_ready = False
 
     @property
     def due(self) -> float:
@@ -51,6 +54,8 @@ class Vigil:
         self._watch.look(now, [child for child in running if child.has_begun or not child.is_waiting])
         if is_due:
             found = health.judge(self.condition(now, limits, wanted, running).facts(), limits)
+            if not self._was_ready:
+                self._notify.starting()
             self._notify.status(health.in_words(found))
             self._beat(now, wanted, running)
 
@@ -58,7 +63,7 @@ class Vigil:
         self, now: float, limits: Health, wanted: Sequence[Child], running: Sequence[Child]
     ) -> Condition:
         """How it stands now."""
-        return self._conditions.now(now, limits.window, wanted, running, list(self._watch.stuck.values()))
+        return self._conditions.now(now, limits, wanted, running, list(self._watch.stuck.values()))
 
     def died(self, now: float, child: Child, reason: str) -> None:
         """A child died and comes again."""
@@ -66,6 +71,7 @@ class Vigil:
 
     def ready(self) -> None:
         """Everything runs, for the first time, or again after a reload, whatever came of that."""
+        self._was_ready = True
         self._notify.ready(os.getpid())
 
     def reloading(self, now: float) -> None:

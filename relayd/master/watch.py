@@ -52,7 +52,7 @@ class Watch:
             return
         by_pid = {child.pid: child for child in children if child.pid}
         pulses = [
-            Pulse(pid, child.slot.get("heartbeat"), _disk_since(child))
+            Pulse(pid, *map(child.slot.get, ("heartbeat", "disk_since", "large_since")))
             for pid, child in by_pid.items()
             # One that works and has never beaten writes its numbers where we cannot read them: it is of another
             # version, from before an upgrade.
@@ -95,9 +95,3 @@ class Watch:
         if found.replace:
             child.reason = f"it hung for {found.seconds:.0f} s"
             child.kill()
-
-
-def _disk_since(child: Child) -> int:
-    """Since when the oldest call to the disk has been going on; 0: none is."""
-    calls = [child.slot.get(name) for name in ("disk_since", "large_since")]
-    return min(filter(None, calls), default=0)

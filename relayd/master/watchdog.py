@@ -21,11 +21,21 @@ Wait = Literal["disk", "stopped", "other"]
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What a child's slot says, in milliseconds of the monotonic clock: 0 is never, or not in a call."""
+    """What a child's slot says, in milliseconds of the monotonic clock: 0 is never, or not in a call.
+
+    Of calls to the disk, `disk_since` is told by the thread that makes them, `large_since` by the loop: while that
+    hangs, nobody says that such a call is over.
+    """
 
     pid: int
     heartbeat: int
     disk_since: int
+    large_since: int = 0
+
+    @property
+    def in_call_since(self) -> int:
+        """Since when the oldest call to the disk has been going on."""
+        return min(filter(None, (self.disk_since, self.large_since)), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,8 @@ class _Seen:
 
     heartbeat: int
     beat_at: float
-    disk_since: int
-    disk_at: float
+    in_call_since: int
+    call_at: float
 
 
 class Watchdog:
@@ -77,11 +87,11 @@ class Watchdog:
 
     def _compared(self, seen: _Seen | None, pulse: Pulse) -> _Seen:
         if seen is None:
-            return _Seen(pulse.heartbeat, self._clock, pulse.disk_since, self._clock)
+            return _Seen(pulse.heartbeat, self._clock, pulse.in_call_since, self._clock)
         if seen.heartbeat != pulse.heartbeat:
             seen.heartbeat, seen.beat_at = pulse.heartbeat, self._clock
-        if seen.disk_since != pulse.disk_since:
-            seen.disk_since, seen.disk_at = pulse.disk_since, self._clock
+        if seen.in_call_since != pulse.in_call_since:
+            seen.in_call_since, seen.call_at = pulse.in_call_since, self._clock
         return seen
 
     def _judge(self, seen: _Seen, pulse: Pulse, why_it_waits: Callable[[Pulse], Wait]) -> Finding | None:
@@ -89,7 +99,7 @@ class Watchdog:
         if silent >= (self._patience if pulse.heartbeat else self._boot_patience):
             wait = why_it_waits(pulse)
             return Finding(pulse.pid, silent, wait, replace=wait != "disk")
-        waited = self._clock - seen.disk_at
-        if pulse.disk_since and waited >= self._patience:
+        waited = self._clock - seen.call_at
+        if pulse.in_call_since and waited >= self._patience:
             return Finding(pulse.pid, waited, "disk", replace=False)
         return None

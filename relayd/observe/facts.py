@@ -59,7 +59,7 @@ class Gathering:
         master = self._slots[0]
         missing, stuck, unreadable = [], [], "" if look is None else look.trouble
         if count := master.get("missing"):
-            missing.append(f"{count} process{'' if count == 1 else 'es'} missing; relayd status says which")
+            missing.append(f"{count} process{'' if count == 1 else 'es'} missing: relayd status says which")
         beat = master.get("heartbeat") / 1000
         if beat and now - beat >= health.HUNG_SECONDS:
             stuck.append(f"the master has made no progress for {now - beat:.0f}s")
@@ -68,16 +68,19 @@ class Gathering:
         if waits and max(waits) >= health.HUNG_SECONDS:
             stuck.append(f"a process has waited for the disk for {max(waits):.0f}s")
         if age >= _LOOK_SECONDS + (0.0 if look is None else _LOOK_TIMES * look.seconds):
-            unreadable = f"the spool could not be looked at for {age:.0f}s: its disk does not answer"
+            unreadable = f"the spool could not be looked at for {age:.0f}s; its disk may hang"
         found = health.Facts(
             missing=missing,
             stuck=stuck,
             restarts=master.get("recent_restarts"),
-            delivered=master.get("recent_delivered"),
-            undelivered=master.get("recent_undelivered"),
+            recent_failures=master.get("recent_failures"),
+            failures=master.get("failures"),
+            failing_seconds=float(master.get("failing_seconds")),
+            waiting=None if look is None else look.states.get("new", 0) + look.states.get("cur", 0),
             oldest_due=None if look is None else look.oldest_due_s,
             free=None if look is None else look.free,
             floor=self._config.spool.minimum_free,
+            inodes=None if look is None else look.inodes,
             failed=0 if look is None else look.states.get("failed", 0),
             unreadable=unreadable,
         )

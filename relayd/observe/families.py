@@ -34,11 +34,15 @@ _COUNTERS = {
     "deferred": ("recipients_deferred", "Attempts, by recipient, after which the message is tried again."),
     "failed": ("recipients_failed", "Recipients for whom the message has failed for good."),
     "in_doubt": ("recipients_in_doubt", "Attempts, by recipient, of which nobody knows whether they arrived."),
+    "attempts_failed": (
+        "attempts_failed",
+        "Attempts, by message and destination, in which nobody got it, or new mail was put off as that rests.",
+    ),
     "notifications": ("notifications", "Delivery status notifications that were queued."),
     "undeliverable": ("recipients_untold", "Recipients that failed and whose sender nobody could tell."),
     "removed": ("recipients_removed", "Recipients for whom a message was removed by an operator."),
     "lookups": ("dns_lookups", "Queries to name servers."),
-    "connections": ("connections", "Connections to mail exchangers that were begun."),
+    "connections": ("exchanger_connections", "Connections to mail exchangers that were begun."),
     "bugs": ("bugs", "Exceptions that nobody expected; the log has the traceback of each as the event bug."),
     "worker_restarts": ("worker_restarts", "Workers that died and were started again."),
     "delivery_restarts": ("delivery_restarts", "Deaths of the delivery process, which was started again."),
@@ -47,13 +51,16 @@ _COUNTERS = {
 _GAUGES = {
     "open_sessions": ("sessions_open", "Sessions of clients now."),
     "in_flight": ("messages_in_flight", "Messages that the delivery process works on now."),
-    "connections_open": ("connections_open", "Connections to mail exchangers now."),
+    "connections_open": ("exchanger_connections_open", "Connections to mail exchangers now."),
 }
 _HISTOGRAMS = {
     "commit_seconds": ("commit_duration_seconds", "How long a group of messages took to become durable."),
     "fsync_seconds": ("fsync_duration_seconds", "How long a file or folder took to be on the medium."),
     "dns_seconds": ("dns_duration_seconds", "How long a name server took to answer, or not to."),
-    "greeting_seconds": ("greeting_duration_seconds", "From connect() to the greeting, at all exchangers."),
+    "greeting_seconds": (
+        "exchanger_greeting_duration_seconds",
+        "From connect() to the greeting, at all exchangers.",
+    ),
 }
 
 

@@ -17,7 +17,8 @@ _PATIENCE_SECONDS = 10.0
 _AT_ONCE = 32
 
 _END = re.compile(rb"\r?\n\r?\n")
-_REQUEST = re.compile(rb"([!-~]+) (?:http://[^/ ]*)?(/[!-~]*) HTTP/1\.[0-9]\r?\n")
+# An empty line before it is passed over (section 2.2).
+_REQUEST = re.compile(rb"(?:\r?\n)?([!-~]+) (?:http://[^/ ]*)?(/[!-~]*) HTTP/1\.[0-9]\r?\n")
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -91,6 +92,7 @@ class Visitor(asyncio.Protocol):
         self._visitors = visitors
         self._transport: asyncio.Transport | None = None
         self._said = b""
+        self._is_answered = False
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -100,14 +102,13 @@ class Visitor(asyncio.Protocol):
         self._visitors.came(self)
 
     def data_received(self, data: bytes) -> None:
-        """A part of the request, or the whole; nothing after it is read."""
-        assert self._transport is not None
-        if self._transport.is_closing():
+        """A part of the request, or the whole; what comes after it is thrown away."""
+        if self._is_answered:
             return
         self._said += data
-        if _END.search(self._said):
+        if _END.search(self._said, 0, _LARGEST):
             self._answer()
-        elif len(self._said) > _LARGEST:
+        elif len(self._said) >= _LARGEST:
             self._say(_TOO_LARGE)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -145,5 +146,8 @@ class Visitor(asyncio.Protocol):
             "",
             "",
         ]
+        self._is_answered = True
         self._transport.write("\r\n".join(head).encode() + (page.body if with_body else b""))
-        self._transport.close()
+        # The client ends it: a close with something unread makes the system reset the connection, and the answer
+        # may be lost with it (section 9.6).
+        self._transport.write_eof()

@@ -31,7 +31,8 @@ class Look(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was seen in so many `seconds` of looking.
 
     `states` counts messages by folder, `due` those that should be on their way, the oldest for `oldest_due_s`;
-    None where none is or all deliveries are paused. `free` is in octets.
+    None where none is or all deliveries are paused. `free` is in octets,
+    `inodes` are free ones, None where there is no such count.
     """
 
     seconds: float = 0.0
@@ -40,6 +41,7 @@ class Look(msgspec.Struct, frozen=True, omit_defaults=True):
     oldest_due_s: float | None = None
     paused: bool = False
     free: int | None = None
+    inodes: int | None = None
     greetings: tuple[Greeting, ...] = ()
     trouble: str = ""
 
@@ -53,7 +55,7 @@ def look(directory: Path, disk: Disk | None = None) -> Look:
     try:
         summary = View(directory, disk=disk).summary(now)
         paused = EVERYTHING in Pause(layout, disk).current()
-        free, _ = disk.free(layout.root)
+        free, inodes = disk.free(layout.root)
     except (WrongSpool, NotSound) as error:
         return Look(trouble=f"the spool cannot be read: {error}")
     except OSError as error:
@@ -67,6 +69,7 @@ def look(directory: Path, disk: Disk | None = None) -> Look:
         oldest_due_s=oldest,
         paused=paused,
         free=free,
+        inodes=None if inodes < 0 else inodes,
         greetings=_greetings(disk, layout, now),
     )
 

@@ -70,15 +70,18 @@ class Looking:
 
     def _begin(self, now: float) -> None:
         self._began, self._said = now, b""
-        mine, its = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        # Where there is no room for descriptors or for another process, the next look may find some.
+        self._due = now + EVERY_SECONDS
+        try:
+            mine, its = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return
         parent = os.getpid()
         try:
             self._pid = os.fork()
         except OSError:
-            # No room for another process: the next look may find some.
             os.close(mine)
             os.close(its)
-            self._due = now + EVERY_SECONDS
             return
         if self._pid == 0:
             _be(its, self._look, parent)

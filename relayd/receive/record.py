@@ -34,10 +34,8 @@ class Record:
     def measured(self, census: Census, commits: Iterable[float], syncs: Iterable[float]) -> None:
         """What was said until now, and how many seconds each commit and sync took since the last time."""
         self._slot.set_dialogue(census.commands, census.replies)
-        for seconds in commits:
-            self._slot.observe("commit_seconds", seconds)
-        for seconds in syncs:
-            self._slot.observe("fsync_seconds", seconds)
+        self._slot.observe("commit_seconds", *commits)
+        self._slot.observe("fsync_seconds", *syncs)
 
     def session_opened(self, session: str, peer: Peer, open_sessions: int) -> None:
         """A client is there."""

@@ -7,7 +7,7 @@ or a listener dies.
 import asyncio
 import contextlib
 import logging
-import socket
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ from relayd.receive.auth import Authenticator
 from relayd.receive.connection import Connection
 from relayd.receive.door import Door
 from relayd.receive.guard import Guard
+from relayd.receive.listening import Listening
 from relayd.receive.policy import Policy, address_of
 from relayd.receive.post import Post
 from relayd.receive.preface import Preface
@@ -39,13 +40,9 @@ from relayd.spool.layout import Layout
 __all__ = ["Post", "Worker"]
 
 _LARGE_AT_ONCE = 4
-# Connections that wait in the kernel; it cuts this down to net.core.somaxconn.
-_WAITING = 4096
 # Sessions in a transaction have this long when the spool has failed and nothing more can be taken.
 _CRASH_SECONDS = 1.0
 _CRASHED = 1
-# From the accept of a connection to its session.
-_TURNS = 10
 
 
 class Worker:
@@ -75,15 +72,13 @@ class Worker:
                 config.auth.users, self.loop, self.record.users_unreadable, Slowdown(post.wrong_password)
             )
         self.is_retiring = False
-        # No listener is served any more; and whatever was accepted before that is a session by now.
-        self._is_leaving = self._is_settled = False
         self._slot = post.slot
         self._tally = post.tally
         self._memory = post.memory
         self._disk = post.disk
         # Seconds of each group, from the committer's thread.
         self._commits: deque[float] = deque()
-        self._listeners = post.listeners
+        self._listening = Listening(self.loop, post.listeners, self._protocol, self._end_if_empty)
         self._hints = post.hints
         self._channel = post.channel
         self._committer: Clerk[Draft, str | SpoolError] = Clerk(
@@ -92,13 +87,14 @@ class Worker:
         self._large = ThreadPoolExecutor(_LARGE_AT_ONCE, "large")
         # In milliseconds, the oldest first.
         self._large_since: dict[asyncio.Future[None], int] = {}
-        self._servers: list[asyncio.Server] = []
         self._connections: set[Served] = set()
         self._status = RETIRED
         self._grace = post.grace
         self._sweep_every = post.sweep
         self._ended: asyncio.Future[None] = self.loop.create_future()
         self._deadline: asyncio.TimerHandle | None = None
+        # When the time to retire is over.
+        self._until = math.inf
 
     async def open(self) -> None:
         """Accept connections, and tell the master."""
@@ -107,13 +103,7 @@ class Worker:
         self.loop.set_exception_handler(self._unexpected)
         # Clients that wait come in as soon as the first listener is served, and are counted.
         self._tally.begin()
-        # asyncio calls accept as often in a row as its backlog says, also when no descriptor is left, and then
-        # comes back for each failure.
-        backlog = 1 if isinstance(self.loop, asyncio.SelectorEventLoop) else _WAITING
-        for each in self._listeners:
-            made = self._protocol(each.listener)
-            self._servers.append(await self.loop.create_server(made, sock=each.socket, backlog=backlog))
-            each.socket.listen(_WAITING)
+        await self._listening.open()
         self.loop.add_reader(self._channel.fileno(), self._hear_master)
         self.door.most = most_sessions()
         self._sweep()
@@ -232,54 +222,28 @@ class Worker:
 
     def _leave(self, seconds: float) -> None:
         """Another worker has the listeners now: sessions go on for so many seconds, and then are asked to end."""
-        if self._is_leaving:
+        if self._listening.is_closing:
             return
-        self._close_listeners()
+        self._listening.close()
         self._deadline = self.loop.call_later(seconds, self._retire, self.config.process.stop_timeout)
 
-    def _close_listeners(self) -> None:
-        """Accept no more; what was accepted already becomes a session within a few turns, and is not cut off."""
-        if self._is_leaving:
-            return
-        self._is_leaving = True
-        if isinstance(self.loop, asyncio.SelectorEventLoop):
-            # It drops what it has accepted for a server that is closed before the session is made.
-            for each in self._listeners:
-                if each.socket.fileno() >= 0:
-                    self.loop.remove_reader(each.socket)
-        else:
-            self._close_servers()
-        self._turn(_TURNS)
-
-    def _close_servers(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
-
-    def _turn(self, left: int) -> None:
-        if left:
-            self.loop.call_soon(self._turn, left - 1)
-            return
-        self._close_servers()
-        self._is_settled = True
-        self._end_if_empty()
-
     def _end_if_empty(self) -> None:
-        if self._is_settled and not self._connections:
+        if self._listening.is_settled and not self._connections:
             self._end()
 
     def _retire(self, seconds: float, status: int = RETIRED) -> None:
-        """Begin nothing new; what runs may go on for so many seconds."""
+        """Begin nothing new; what runs may go on for so many seconds, or for less if that was said before."""
         self._status = self._status or status
         if not self.is_retiring:
             self.is_retiring = True
-            self._close_listeners()
+            self._listening.close()
             for connection in list(self._connections):
                 connection.retire(at_once=False)
         self._end_if_empty()
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self.loop.call_later(seconds, self._cut)
+        self._until = min(self._until, self.loop.time() + seconds)
+        self._deadline = self.loop.call_at(self._until, self._cut)
 
     def _cut(self) -> None:
         """Time is up: 421 to everyone, and the end a moment later whoever still hangs on."""
@@ -306,8 +270,7 @@ class Worker:
             connection.sweep(now, self.config.session.timeout)
         # Lines that could not be written are tried again when nothing else happens.
         self.record.log.flush()
-        if not self._is_leaving and not all(_listens(each.socket) for each in self._listeners):
-            # uvloop closes a listener for good and without a word when accept fails oddly.
+        if self._listening.has_died():
             self.record.bug("listener", RuntimeError("a listener has died"))
             self._retire(_CRASH_SECONDS, _CRASHED)
 
@@ -324,7 +287,3 @@ class Worker:
             self.record.session_refused(f"{message}: {error.strerror}")
         else:
             self.record.bug(message, error if isinstance(error, BaseException) else RuntimeError(message))
-
-
-def _listens(listener: socket.socket) -> bool:
-    return listener.fileno() >= 0 and bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))

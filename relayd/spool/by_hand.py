@@ -78,8 +78,8 @@ class ByHand:
         state = self._state_of(name)
         if not state:
             self._report(events.MessageRemoved(id=place.id, reason=_GONE))
-        elif state == "failed":
-            # The others are read, and tell it themselves.
+        elif state not in ("hold", place.state):
+            # What is in hold/ is told when that is read.
             self.moved(place.id, place.state, state)
 
     def _changed(self) -> dict[str, str] | None:

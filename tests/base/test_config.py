@@ -95,7 +95,7 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
         dns=Dns(nameservers=(), timeout=5.0),
         log=Log(format="text", file=None),
         metrics=None,
-        health=Health(overdue=300.0, window=600.0, restarts=3),
+        health=Health(overdue=300.0, window=600.0, failures=3, restarts=3),
         tls=None,
         auth=None,
     )
@@ -171,6 +171,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         [health]
         overdue = "1h"
         window = "90s"
+        failures = 1
         restarts = 0
         [tls]
         certificate = "chain.pem"
@@ -232,7 +233,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     )
     assert config.log == Log("json", tmp_path / "log" / "relayd.log")
     assert config.metrics == Metrics("::1", 0)
-    assert config.health == Health(3600.0, 90.0, 0)
+    assert config.health == Health(3600.0, 90.0, 1, 0)
     assert config.tls == Tls(tmp_path / "etc" / "chain.pem", Path("/etc/ssl/private/key.pem"))
     assert config.auth == Auth(tmp_path / "users", loopback_without_tls=True)
 

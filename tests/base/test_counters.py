@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from relayd.base.counters import BOUNDS, CODES, GAUGES, HISTOGRAMS, SLOT, TOTALS, VERBS, Board, total
+from relayd.base.counters import BOUNDS, CODES, CONDITION, GAUGES, HISTOGRAMS, SLOT, TOTALS, VERBS, Board, total
 
 
 def test_slots_do_not_touch_each_other() -> None:
@@ -56,11 +56,9 @@ def test_a_child_writes_what_its_parent_reads() -> None:
 
 
 def test_a_process_with_the_descriptor_reads_the_same_memory() -> None:
-    """The board can be handed on, and outlives the descriptor it was handed on by."""
+    """The board can be handed on."""
     board = Board(4)
-    fd = os.dup(board.fileno())
-    other = Board.of(fd)
-    os.close(fd)
+    other = Board.of(os.dup(board.fileno()))
     board.slot(3).add("delivered", 9)
     assert other.slots == 4
     assert other.slot(3).get("delivered") == 9
@@ -81,8 +79,8 @@ def test_a_slot_has_room_for_every_counter() -> None:
     slot = board.slot(0)
     for name in HISTOGRAMS:
         slot.observe(name, 1000.0)
-    slot.set("recent_undelivered", 7)
-    assert Board.of(board.fileno()).slot(0).get("recent_undelivered") == 7
+    slot.set(CONDITION[-1], 7)
+    assert Board.of(board.fileno()).slot(0).get(CONDITION[-1]) == 7
     assert len(set(TOTALS + GAUGES)) == len(TOTALS + GAUGES)
 
 
@@ -99,6 +97,24 @@ def test_a_duration_is_counted_in_the_bucket_whose_bound_it_does_not_pass(second
     assert len(buckets) == len(BOUNDS) + 1
     assert together == int(max(0.0, seconds) * 1_000_000)
     assert sum(slot.histogram("commit_seconds").buckets) == 0
+
+
+def test_many_durations_are_counted_as_one_by_one() -> None:
+    """And none at all changes nothing."""
+    board = Board(2)
+    values = (0.0004, 0.02, 0.02, 1000.0)
+    board.slot(0).observe("fsync_seconds", *values)
+    board.slot(0).observe("fsync_seconds")
+    for each in values:
+        board.slot(1).observe("fsync_seconds", each)
+    assert board.slot(0).histogram("fsync_seconds") == board.slot(1).histogram("fsync_seconds")
+
+
+def test_a_bucket_is_handed_on_under_the_name_of_its_bound() -> None:
+    """A version with other bounds takes it for no other bucket."""
+    slot = Board(1).slot(0)
+    slot.observe("dns_seconds", 0.2, 400.0)
+    assert slot.grown() == {"dns_seconds 0.25": 1, "dns_seconds above": 1, "dns_seconds sum": 400_200_000}
 
 
 def test_verbs_and_codes_that_nobody_knows_are_counted_together() -> None:

@@ -289,6 +289,29 @@ def test_every_event_stays_one_line_whatever_it_says(each: type[Event], format: 
         assert list(found.fields) == list(each.__struct_fields__)
 
 
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_an_id_is_whole_however_long_all_the_rest_is(format: Format) -> None:
+    """Else `grep ID` would not find the line."""
+    message_id = "1k13n17cbmb9ada40"
+    for each in every_event():
+        if "id" in each.__struct_fields__:
+            event = msgspec.structs.replace(filled(each, "\U000e0001" * 5000), id=message_id)
+            assert message_id.encode() in rendered(event, format)
+
+
+def test_yes_and_no_are_the_same_words_in_both_formats() -> None:
+    """In small letters."""
+    event = events.ProcessHung(role="delivery", child=7, reason="stopped", seconds=31.0, killed=True)
+    assert text(event).endswith("seconds=31.000 killed=true")
+    assert rendered(event, "json").endswith(b'"killed":true}')
+
+
+def test_a_time_without_a_fraction_is_as_long_as_any() -> None:
+    """Three digits, whatever they are."""
+    line = render(accepted(), "text", datetime(2026, 7, 1, 9, 5, 3, 0, UTC), 42)
+    assert line.startswith(b"2026-07-01T09:05:03.000Z relayd[42] ")
+
+
 def test_an_id_is_a_word_of_its_own() -> None:
     """So that `grep ID` finds the line, in either format, however long the rest is."""
     event = accepted(id="1k13n17cbmb9ada40", session="1k13n17ca9b9ada40", reverse_path="\x00" * 9000)

@@ -16,6 +16,7 @@ import pytest
 from relayd.base.events import ProcessReady
 from relayd.base.line import read
 from relayd.base.log import Log
+from relayd.base.sink import Sink
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
 
@@ -126,6 +127,21 @@ def test_a_pipe_that_cannot_be_opened_anew_does_not_block_either() -> None:
         log.write(ready(f"{number} {'x' * 1000}"))
     theirs.setblocking(False)
     assert roles(theirs.recv(1 << 22).rpartition(b"\n")[0] + b"\n")[0].startswith("0 ")
+
+
+def test_a_write_itself_does_not_wait_where_the_description_would() -> None:
+    """That there was room a moment ago says little: another process may have taken it meanwhile."""
+    ours, theirs = socket.socketpair()
+    lines = b"x" * 999 + b"\n"
+    pid = os.fork()
+    if pid == 0:
+        # Its default action ends the process, should the write wait.
+        signal.alarm(10)
+        left = Sink(None, ours.fileno()).write(lines * 8000)
+        os._exit(0 if 0 < len(left) < len(lines) * 8000 else 7)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert os.get_blocking(ours.fileno())
+    assert theirs.recv(len(lines)) == lines
 
 
 def test_writes_to_a_pipe_are_small_enough_to_stay_whole() -> None:

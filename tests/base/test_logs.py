@@ -49,6 +49,17 @@ def test_rotated_and_packed_files_are_read_too(tmp_path: Path) -> None:
     assert found(Logs(path)) == {"dated", *(f"in{end}" for end in packers)}
 
 
+def test_a_line_that_several_files_have_is_told_once(tmp_path: Path) -> None:
+    """While logrotate packs one, or where somebody has made a copy; what was said twice is told twice."""
+    path = tmp_path / "relayd.log"
+    twice = line("twice") * 2
+    (tmp_path / "relayd.log.1").write_bytes(line("old") + twice)
+    (tmp_path / "relayd.log.1.gz").write_bytes(gzip.compress(line("old") + twice))
+    path.write_bytes(twice + line("new"))
+    told = [each.fields["reason"] for each in Logs(path).about(ID, 0.0)]
+    assert sorted(told) == ["new", "old", "twice", "twice"]
+
+
 def test_files_that_ended_before_are_not_opened(tmp_path: Path) -> None:
     """Years of logs cost nothing when yesterday's message is asked for."""
     path = tmp_path / "relayd.log"

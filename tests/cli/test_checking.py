@@ -39,6 +39,7 @@ def test_the_oldest_due_message_and_failed_are_seen_without_a_master(config: Con
     assert checked.facts.oldest_due is not None
     assert 1000 <= checked.facts.oldest_due < 2000
     assert checked.facts.failed == 1
+    assert checked.facts.waiting == 3
     assert checked.facts.free is not None
     assert checked.facts.unreadable == ""
 
@@ -69,7 +70,7 @@ def test_a_disk_that_does_not_answer_is_a_fact(config: Config) -> None:
         reading, _ = os.pipe()
         return os.read(reading, 1)
 
-    facts = check(config, look=look).facts
+    facts = check(config, look=look, patience=0.3).facts
     assert facts.unreadable == f"the disk of the spool {config.spool.directory} does not answer"
     broken = check(config, look=lambda directory: b"").facts
     assert broken.unreadable == f"the spool {config.spool.directory} cannot be looked at"

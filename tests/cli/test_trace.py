@@ -25,6 +25,7 @@ from relayd.spool.ledger import Fate, Ledger, Line
 from relayd.spool.outcome import Entry, Kind, Notified, Outcome, Scheduled
 
 ID, SESSION, STRANGER = "1k13n17cbmb9ada40", "1k13n17ca9b9ada40", "1k13n17cbmb9ada4z"
+OTHER = "1k13n17cbmb9ada4x"
 CAME = datetime.fromtimestamp(arrival(ID), UTC)
 NOTICE = derived(ID, 2)
 EXCHANGER = "mx.example.net"
@@ -179,6 +180,14 @@ def test_a_message_that_is_gone_has_its_timeline_still(config: Config, run: Run,
     assert len(lines) == 8
     assert "+5m 1s  delivery.delivered  recipients=<bob@example.net> attempt=2" in lines[5]
     assert lines[5].endswith("[log ledger]")
+
+
+def test_a_message_that_nobody_knows_the_end_of_is_not_called_done(config: Config, run: Run) -> None:
+    """Its file was taken away: the audit says more."""
+    write_all(config, is_gone=True)
+    Ledger(Layout(str(config.spool.directory)), Disk()).append([Line(CAME, Fate.ACCEPTED, OTHER, (0,))])
+    status, said, _ = run(OTHER)
+    assert (status, said.splitlines()[0]) == (0, f"{OTHER}  gone: 1 unaccounted for (see relayd audit)")
 
 
 def test_without_a_log_the_ledger_says_what_it_knows(config: Config, run: Run) -> None:

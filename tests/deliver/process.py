@@ -110,7 +110,6 @@ class Running:
         """Begin; what it says first."""
         loop = asyncio.get_running_loop()
         process = DeliveryProcess(self.post, self.layout)
-        loop.set_exception_handler(process.unexpected)
         self.status = loop.create_task(process.run())
         return await self.said()
 

@@ -490,6 +490,21 @@ def test_every_parcel_of_a_message_is_waited_for(bureau: Bureau) -> None:
     assert len(bureau.spool.settled) == 1
 
 
+def test_an_attempt_fails_when_nobody_got_the_message(bureau: Bureau) -> None:
+    """One of a hundred recipients is enough, whatever else was said; what was not tried has not failed."""
+    for found, failed in (
+        ((Kind.DEFERRED, Kind.FAILED), 1),
+        ((Kind.DELIVERED, Kind.FAILED), 1),
+        ((), 1),
+        ((Kind.IN_DOUBT,), 2),
+    ):
+        made = job("a@example.net", "b@example.net")
+        bureau.accounts.open(made, 1)
+        bureau.accounts.report(parcel(made), tuple(outcome(kind, index) for index, kind in enumerate(found)), VIA)
+        bureau.run()
+        assert bureau.counters.get("attempts_failed") == failed
+
+
 def replace_recipients(found: Outcome, recipients: tuple[int, ...]) -> Outcome:
     """The same outcome for others."""
     return Outcome(at=found.at, recipients=recipients, kind=found.kind, reply=found.reply, attempt=found.attempt)

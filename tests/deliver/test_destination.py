@@ -202,6 +202,11 @@ def test_a_destination_that_failed_rests_and_new_mail_rests_with_it(tmp_path: Pa
         destination.add(letters(4)[3])
         ((postponed, due),) = town.postponed
         assert postponed.job.id == letters(4)[3].job.id
+        assert town.ways.counters.get("attempts_failed") == 1
+        # One that was tried before has been counted.
+        destination.add(replace(postponed, job=replace(postponed.job, attempt=2)))
+        assert town.ways.counters.get("attempts_failed") == 1
+        town.postponed.pop()
         assert 0.9 * 300 <= (due - datetime.now(UTC)).total_seconds() + 1 <= 1.1 * 300 + 1
         urgent = letters(5)[4]
         destination.add(replace(urgent, job=replace(urgent.job, is_urgent=True)))

@@ -120,7 +120,10 @@ def test_a_domain_without_mx_is_its_own_exchanger() -> None:
 def test_each_domain_has_its_answer(domain: str, answer: object) -> None:
     """Names that do not exist, names that are none, aliases, null MX: a list or a reply."""
     with NameServer(ZONE) as server:
-        assert World(server.address).exchangers(domain) == answer
+        world = World(server.address)
+        assert world.exchangers(domain) == answer
+        # What is not asked is not counted.
+        assert world.asked == len(world.answered)
 
 
 @pytest.mark.parametrize(

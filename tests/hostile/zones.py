@@ -55,6 +55,12 @@ CASES = {
     "null-ten": Case("a null MX of preference 10", lines("@ MX 10 ."), "556 5.1.10"),
     "null-beside": Case("a null MX beside a real one", lines("@ MX 0 .") + "\n" + GOOD, FOUND),
     "nowhere": Case("an MX that does not exist", lines("@ MX 10 mx.@"), "550 5.4.4", "no such domain"),
+    "own-address": Case(
+        "an MX that does not exist, of a domain with an address",
+        lines("@ MX 10 mx.@", "@ A 9.9.9.9"),
+        "550 5.4.4",
+        "no such domain",
+    ),
     "half": Case("one of two that does not exist", lines("@ MX 5 gone.@") + "\n" + GOOD, FOUND),
     "bare": Case(
         "an MX that has no address", lines("@ MX 10 mx.@", 'mx.@ TXT "x"'), "550 5.4.4", "has no address"

@@ -217,6 +217,10 @@ def test_logrotate_itself_takes_the_log_away(tmp_path: Path) -> None:
         told = subprocess.run(["zcat", "-f", *map(str, sorted(folder.iterdir()))], check=True, capture_output=True)
         lines = check_lines(told.stdout)
         assert sum("session.closed" in line for line in lines) == sent
+        # Whoever reads a line finds out which process wrote it.
+        known = [found for line in lines if (found := read(line)) is not None]
+        ready = {int(each.fields["child"]) for each in known if "child" in each.fields}
+        assert {each.pid for each in known} == ready | {known[0].pid}
         assert len(list(folder.iterdir())) == 4
 
 

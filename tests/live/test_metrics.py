@@ -120,7 +120,8 @@ def test_a_scrape_tells_what_went_through() -> None:
                 "relayd_fsync_duration_seconds_count": 20,
                 "relayd_dns_lookups_total": 2,
                 "relayd_dns_duration_seconds_count": 2,
-                "relayd_greeting_duration_seconds_count": 1,
+                "relayd_exchanger_connections_total": 1,
+                "relayd_exchanger_greeting_duration_seconds_count": 1,
                 'relayd_queue_messages{state="new"}': 0,
                 "relayd_spool_free_bytes": 1,
             },
@@ -136,6 +137,11 @@ def test_a_scrape_tells_what_went_through() -> None:
             command = [promtool, "check", "metrics"]
             said = subprocess.run(command, input=body, capture_output=True, text=True, check=False)
             assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+        # How quick an exchanger is outlives the processes that measured it.
+        running.stop()
+        running.start()
+        found = monitor.wait(running, {'relayd_exchanger_greeting_seconds{exchanger="mx.example.test"}': 0.0})
+        assert found['relayd_exchanger_greeting_seconds{exchanger="mx.example.test"}'] < 30
 
 
 @needs_postfix
@@ -198,11 +204,13 @@ def test_a_file_in_failed_is_no_good_health() -> None:
         path.write_text("nomsg")
         running.start()
         monitor.wait(running, {'relayd_queue_messages{state="failed"}': 1})
-        assert monitor.get("/healthz") == (503, "1 file in failed/ for a person to look at\n")
+        status, line = monitor.get("/healthz")
+        assert (status, line) == (503, running.command("status", "--check").stdout)
+        assert "1 file" in line
         assert monitor.scrape()["relayd_healthy"] == 0
 
 
-def test_the_process_of_metrics_holds_no_port_but_its_own() -> None:
+def test_the_process_of_metrics_holds_no_port_but_its_own_and_gives_way_to_mail() -> None:
     """And it is gone, with its child, after a stop."""
     with monitored() as (running, monitor):
         running.start()
@@ -211,6 +219,7 @@ def test_the_process_of_metrics_holds_no_port_but_its_own() -> None:
         process = psutil.Process(pid)
         ports = [each.laddr.port for each in process.net_connections() if each.status == psutil.CONN_LISTEN]
         assert ports == [monitor.port]
+        assert process.nice() > psutil.Process(running.pids("worker")[0]).nice()
         family = [process, *process.children(recursive=True)]
         running.stop()
         assert not any(is_there(each) for each in family)

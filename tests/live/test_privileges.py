@@ -199,6 +199,16 @@ def test_root_only_where_it_is_named_and_never_half_of_it(name: str, value: str)
         assert len(said.stderr.splitlines()) == 1
 
 
+@as_root
+def test_a_spool_that_nobody_can_own_is_one_line() -> None:
+    """Below a file, where the user is to be the spool's owner."""
+    with relay() as running:
+        running.config.write_text(running.config.read_text().replace(f'user = "{USER}"', ""))
+        spool = running.config / "spool"
+        said = running.command("start", "--spool", str(spool))
+        assert (said.returncode, said.stderr) == (1, f"relayd: spool {spool}: Not a directory\n")
+
+
 # Descriptors.
 
 

@@ -225,6 +225,33 @@ def test_what_only_a_start_can_change_is_refused(old: str, new: str, key: str) -
         assert "restart needed" in said
 
 
+def test_a_relay_that_is_not_found_any_more_is_told_of() -> None:
+    """Its pid file, where none is configured, is in the spool; by the signal it says that itself."""
+    with relay() as running:
+        running.start()
+        (master,) = running.pids("master")
+        text = running.config.read_text()
+        change(running, 'directory = "spool"', 'directory = "other"')
+        said = running.command("reload")
+        assert said.returncode == 3
+        assert "another [spool] directory or pid_file: restart needed" in said.stderr
+        os.kill(master, signal.SIGHUP)
+        assert "restart needed" in running.wait_for_events("config.refused")[0]["reason"]
+        running.config.write_text(text)
+
+
+def test_a_port_for_metrics_that_somebody_else_has_is_refused() -> None:
+    """Everything is as it was, and a port that is free is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, relay(metrics='listen = "127.0.0.1:0"') as running:
+        running.start()
+        change(running, "127.0.0.1:0", f"127.0.0.1:{taken.getsockname()[1]}")
+        assert "Address already in use" in refused(running)
+        taken.close()
+        reload(running)
+        running.wait(lambda: len(running.pids()) == 5, "end of the replaced")
+        assert not running.events("process.died")
+
+
 def test_a_bad_file_is_refused_in_the_words_of_check() -> None:
     """By the command and by the signal; the relay goes on."""
     with relay(session='timeout = "5m"') as running:

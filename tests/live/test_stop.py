@@ -166,6 +166,14 @@ def test_a_second_sigterm_is_at_once() -> None:
         assert_nothing_is_left(running, processes)
 
 
+def is_waiting(pid: int) -> bool:
+    """Whether a `stop` has said what it wants, and holds the master's pidfd until that has ended."""
+    with contextlib.suppress(FileNotFoundError):
+        held = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]
+        return "anon_inode:[pidfd]" in held
+    return False
+
+
 def test_a_second_stop_waits_with_the_first() -> None:
     """It is no order to cut anything: both end when the relay has."""
     with relay(process=LONG) as running:
@@ -177,7 +185,7 @@ def test_a_second_stop_waits_with_the_first() -> None:
         ):
             assert idle.hear().startswith(b"421")
             with stopping(running) as second:
-                running.wait(lambda: running.status()["state"] == "stopping", "stop")
+                running.wait(lambda: is_waiting(second.pid), "second stop")
                 assert busy.say(b"NOOP").startswith(b"250")
                 busy.say(b"RSET")
                 assert (first.wait(30), second.wait(30)) == (0, 0)
@@ -385,7 +393,7 @@ def delivering_outside(port: int, folder: Path) -> Iterator[Relay]:
         text = text.replace("[process]", f'[process]\npid_file = "{run}/relayd.pid"')
         text = text.replace("[log]", f'[log]\nfile = "{run}/relayd.log"')
         running.config.write_text(text)
-        running.spool, running.log_file = spool, run / "relayd.log"
+        running.spool, running.run, running.log_file = spool, run, run / "relayd.log"
         spool.mkdir()
         shutil.chown(spool, USER)
         running.start()

@@ -1,13 +1,11 @@
 """Upgrades: other code takes the place of the one that runs, in the same process and with the port open."""
 
-import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,189 +14,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.world.code import Code, code, is_possible
-from tests.world.exchanger import Exchanger
-from tests.world.names import NameServer
+from tests.world.code import code, is_possible
 from tests.world.network import free_port
 from tests.world.relay import Relay, is_there, relay
+from tests.world.upgrading import Session, lines, upgradable, upgrade
 
-ZONE = "example.test. 60 IN MX 10 mx.example.test.\nmx.example.test. 60 IN A 127.0.0.2"
-MARK = b"X-Number: "
 _SECONDS = 20
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason="no Python that the relay's user can execute")
 
 
-@contextmanager
-def upgradable(**sections: str) -> Iterator[Relay]:
-    """A relay of version 1, not started yet."""
-    with relay(**sections) as running:
-        running.python = code(running.folder / "one", "1").python
-        yield running
-
-
-def upgrade(running: Relay, new: Code) -> subprocess.CompletedProcess[str]:
-    """Run the new code's command; what runs is asked with it from then on."""
-    return subprocess.run(
-        [new.python, "-I", "-m", "relayd", "upgrade", "-c", str(running.config)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-
-
-def lines(said: subprocess.CompletedProcess[str]) -> int:
-    """How many lines it complained with."""
-    return len(said.stderr.splitlines())
-
-
 def serving(running: Relay) -> list[str]:
     """The roles that are filled, apart from what retires."""
-    return [each["role"] for each in running.status()["processes"][1:] if each["state"] == "running"]
-
-
-class Session:
-    """A client's session, whose every reply is what is expected or an AssertionError."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = socket.create_connection(("127.0.0.1", port), _SECONDS)
-        self._replies = self._connection.makefile("rb")
-        self.says(b"", b"220 ")
-        self.says(b"HELO client.example.org", b"250 ")
-
-    def says(self, line: bytes, expected: bytes) -> bytes:
-        """Say a line, unless it is empty, and hear the reply to it."""
-        if line:
-            self._connection.sendall(line + b"\r\n")
-        reply = self._replies.readline()
-        assert reply.startswith(expected), (line, reply)
-        return reply
-
-    def begin(self) -> None:
-        """Come to the mail data."""
-        self.says(b"MAIL FROM:<alice@example.org>", b"250 ")
-        self.says(b"RCPT TO:<bob@example.test>", b"250 ")
-        self.says(b"DATA", b"354 ")
-
-    def end(self, number: int) -> None:
-        """Send the mail data."""
-        self.says(MARK + b"%d\r\n\r\ntext\r\n." % number, b"250 ")
-
-    def quit(self) -> None:
-        """Go."""
-        self.says(b"QUIT", b"221 ")
-        assert self._replies.readline() == b""
-        self._replies.close()
-        self._connection.close()
-
-
-class Clients:
-    """Sessions that send without pause, three messages each; `failures` has whatever was not as it should be."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(first,)) for first in range(4)]
-        self.sent: list[int] = []
-        self.failures: list[BaseException] = []
-
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Send while the context lasts."""
-        for thread in self._threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            for thread in self._threads:
-                thread.join(60)
-
-    def _run(self, number: int) -> None:
-        try:
-            while not self._stop.is_set():
-                session = Session(self._port)
-                for _ in range(3):
-                    session.begin()
-                    session.end(number)
-                    self.sent.append(number)
-                    number += len(self._threads)
-                session.quit()
-        except (OSError, AssertionError) as error:
-            self.failures.append(error)
-
-
-@contextmanager
-def source(port: int) -> Iterator[list[int]]:
-    """Run smtp-source again and again, with a connection for each message; give the exit statuses."""
-    statuses: list[int] = []
-    stop = threading.Event()
-    command = ["smtp-source", "-s", "4", "-m", "40", "-f", "alice@example.org", "-t", "bob@example.test"]
-
-    def run() -> None:
-        while not stop.is_set():
-            statuses.append(subprocess.run([*command, f"127.0.0.1:{port}"], check=False, timeout=60).returncode)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield statuses
-    finally:
-        stop.set()
-        thread.join(60)
-
-
-def numbers(exchanger: Exchanger) -> Counter[int]:
-    """How often each of the clients' messages arrived."""
-    found = [message.data.partition(MARK)[2].split(b"\r\n", 1)[0] for message in exchanger.messages]
-    return Counter(int(each) for each in found if each)
-
-
-@pytest.mark.skipif(shutil.which("smtp-source") is None, reason="smtp-source is missing")
-def test_three_upgrades_under_load_lose_nothing_and_refuse_nobody() -> None:
-    """Same process; no connect error, no 421, each message once; a transaction across all of it ends well.
-
-    Each is followed by a reload, which is the new code's.
-    """
-    with (
-        Exchanger("127.0.0.2") as exchanger,
-        NameServer(ZONE) as names,
-        upgradable(
-            delivery=f"port = {exchanger.port}\nprivate_exchangers = true",
-            dns=f'nameservers = ["127.0.0.1:{names.address[1]}"]',
-        ) as running,
-    ):
-        running.start()
-        (master,) = running.pids("master")
-        before = running.pids()
-        clients = Clients(running.port)
-        slow = Session(running.port)
-        slow.begin()
-        with clients.sending(), source(running.port) as statuses:
-            for version in ("2", "3", "4"):
-                said = upgrade(running, code(running.folder / version, version))
-                assert (said.returncode, said.stderr) == (0, ""), running.log_text()
-                assert running.status()["version"] == version
-                running.pids()
-                said = running.command("reload")
-                assert (said.returncode, said.stderr) == (0, ""), running.log_text()
-                running.pids()
-        slow.end(-1)
-        slow.quit()
-        assert clients.failures == []
-        assert set(statuses) == {0}
-        assert running.pids("master") == [master]
-        running.wait(lambda: set(running.pids()) & set(before) == {master}, "end of the old processes")
-        running.wait_until_empty()
-        assert numbers(exchanger) == Counter([*clients.sent, -1])
-        sent = 40 * len(statuses) + len(clients.sent) + 1
-        assert len(exchanger.messages) == sent
-        totals = running.status()["totals"]
-        assert (totals["accepted"], totals["delivered"]) == (sent, sent)
-        assert running.events("bug") == []
-        running.stop()
-        assert not any(is_there(process) for process in running.seen.values())
+    return [each["role"] for each in running.report()["processes"][1:] if each["state"] == "running"]
 
 
 BROKEN = [
@@ -235,6 +63,38 @@ def test_new_code_that_is_broken_leaves_everything_as_it_was() -> None:
         assert running.status()["version"] == "2"
         session.says(b"NOOP", b"250 ")
         session.quit()
+
+
+BACK = """
+import os
+
+
+def adopt(*_):
+    os.unlink({!r})
+    raise OSError("no air")
+"""
+
+
+def test_what_has_gone_meanwhile_does_not_end_a_relay_that_runs() -> None:
+    """The file of its lock; and what the configuration names, where new code gives up: the old one has it."""
+    keys = 'hosts = ["127.0.0.1"]\nuser = "relay"\npassword_file = "password"\ntls = "require"\n'
+    with upgradable(**{'routes."example.test"': keys}) as running:
+        secret = running.folder / "password"
+        secret.write_text("secret")
+        shutil.chown(running.folder, running.spool.owner())
+        shutil.chown(secret, running.spool.owner())
+        secret.chmod(0o600)
+        running.start()
+        (master,) = running.pids("master")
+        (running.spool / "relayd.pid.lock").unlink()
+        said = upgrade(running, code(running.folder / "two", "2"))
+        assert (said.returncode, said.stderr) == (0, ""), running.log_text()
+        broken = code(running.folder / "three", "3", added={"master/adopt.py": BACK.format(str(secret))})
+        said = upgrade(running, broken)
+        assert (said.returncode, said.stderr) == (1, "relayd: not upgraded: OSError: no air\n"), running.log_text()
+        assert running.pids("master") == [master]
+        assert running.status()["version"] == "2"
+        Session(running.port).quit()
 
 
 def test_code_without_its_packages_is_told_by_its_own_command() -> None:
@@ -364,7 +224,7 @@ def test_counters_of_another_layout_go_on() -> None:
         assert (said.returncode, said.stderr) == (0, ""), running.log_text()
         assert running.status()["totals"] == before
         Session(running.port).quit()
-        running.wait(lambda: running.status()["totals"]["sessions"] == before["sessions"] + 1, "a session more")
+        running.wait(lambda: running.report()["totals"]["sessions"] == before["sessions"] + 1, "a session more")
         assert running.events("bug") == []
 
 
@@ -386,8 +246,17 @@ def test_listeners_that_are_written_alike_keep_their_sockets() -> None:
                     assert client.recv(512).startswith(b"220 relay.example.org ESMTP relayd " + version.encode())
 
 
+MORE = """
+_known = State.descriptors
+State.descriptors = lambda self: [*_known(self), os.memfd_create("unknown")]
+"""
+
+
 def test_no_process_gains_anything_by_an_upgrade() -> None:
-    """No user, group or capability, no wider umask, and no descriptor more than before."""
+    """No user, group or capability, no wider umask, and no descriptor more than before.
+
+    Nor one that the code before has left, and that the new code knows nothing of.
+    """
     with upgradable() as running:
         running.start()
 
@@ -395,8 +264,8 @@ def test_no_process_gains_anything_by_an_upgrade() -> None:
             return {process.cmdline()[0]: holdings(process) for process in running.processes()}
 
         before = held()
-        for version in ("2", "3"):
-            said = upgrade(running, code(running.folder / version, version))
+        for version, more in (("2", MORE), ("3", "")):
+            said = upgrade(running, code(running.folder / version, version, added={"master/handover.py": more}))
             assert said.returncode == 0, said.stderr
             running.wait(lambda: len(running.pids()) == 4, "end of the old processes")
             running.wait(lambda: held() == before, f"the same as {before}, but {held()}")
@@ -414,7 +283,7 @@ def holdings(process: psutil.Process) -> tuple[list[str], Counter[str]]:
 def test_when_there_is_no_way_back_the_relay_ends_in_order_and_says_why() -> None:
     """New code that cannot take over, and old code that is gone: no orphan keeps the port, and a start works."""
     port = free_port()
-    with relay(settings([port])) as running:
+    with relay(f'[[listener]]\naddress = "127.0.0.1"\nport = {port}\n') as running:
         running.python = code(running.folder / "one", "1").python
         running.start()
         processes = running.processes()
@@ -454,94 +323,3 @@ def test_the_entrance_of_an_upgrade_is_no_command_for_people() -> None:
     assert said.returncode == 2
     assert said.stderr.startswith("relayd: only a running relay starts this")
     assert lines(said) == 1
-
-
-PASSING = """
-import os, sys
-for number, fd in enumerate(map(int, sys.argv[1].split(","))):
-    os.dup2(fd, 100 + number)
-for number in range(len(sys.argv[1].split(","))):
-    os.dup2(100 + number, 3 + number)
-    os.close(100 + number)
-os.environ["LISTEN_PID"] = str(os.getpid())
-os.environ["LISTEN_FDS"] = str(len(sys.argv[1].split(",")))
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-@contextmanager
-def listening(count: int) -> Iterator[list[socket.socket]]:
-    """Sockets as a service manager binds them."""
-    with contextlib.ExitStack() as stack:
-        made = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in made:
-            each.bind(("127.0.0.1", 0))
-            each.listen()
-        yield made
-
-
-def settings(ports: list[int]) -> str:
-    """A listener for each port."""
-    return "".join(f'[[listener]]\naddress = "127.0.0.1"\nport = {port}\n' for port in ports)
-
-
-def started(running: Relay, sockets: list[socket.socket], *words: str) -> list[str]:
-    """The command line of a service manager that passes these sockets."""
-    passed = ",".join(str(each.fileno()) for each in sockets)
-    relayd = [running.python, "-I", "-m", "relayd", "start", *words, "-c", str(running.config)]
-    return [sys.executable, "-I", "-c", PASSING, passed, *relayd]
-
-
-@contextmanager
-def foreground(running: Relay, command: list[str], fds: list[int]) -> Iterator[subprocess.Popen[bytes]]:
-    """A relay in the foreground that is started so, and ended by whatever means."""
-    with open(running.log_file, "ab") as log, subprocess.Popen(command, stderr=log, pass_fds=fds) as master:
-        try:
-            running.wait(lambda: any(e["role"] == "master" for e in running.events("process.ready")), "start")
-            yield master
-        finally:
-            master.kill()
-
-
-def test_sockets_of_a_service_manager_serve_before_during_and_after_an_upgrade() -> None:
-    """Nobody else binds them, and a client that connects while nothing runs yet is served."""
-    with listening(2) as sockets:
-        ports = [each.getsockname()[1] for each in sockets]
-        fds = [each.fileno() for each in sockets]
-        with relay(settings(ports)) as running:
-            running.python = code(running.folder / "one", "1").python
-            early = socket.create_connection(("127.0.0.1", ports[0]), _SECONDS)
-            with early, foreground(running, started(running, sockets, "--foreground"), fds) as master:
-                assert early.recv(512).startswith(b"220 ")
-                assert running.pids("master") == [master.pid]
-                said = upgrade(running, code(running.folder / "two", "2"))
-                assert said.returncode == 0, said.stderr
-                for port in ports:
-                    Session(port).quit()
-                running.wait_for_events("session.closed", 2)
-                running.stop()
-                assert master.wait(20) == 0
-
-
-def test_sockets_that_do_not_fit_the_configuration_are_told() -> None:
-    """Exit status 1 and one line with the place; in the background exit status 2."""
-    with listening(2) as sockets:
-        ports = [each.getsockname()[1] for each in sockets]
-        fds = [each.fileno() for each in sockets]
-        for configured, words, status, expected in (
-            (ports[:1], ["--foreground"], 1, f"listens at 127.0.0.1:{ports[1]}, where no [[listener]] is"),
-            ([*ports, 2], ["--foreground"], 1, "no socket was passed for the [[listener]] at 127.0.0.1:2;"),
-            (ports, [], 2, "add --foreground"),
-        ):
-            with relay(settings(configured)) as running:
-                said = subprocess.run(
-                    started(running, sockets, *words),
-                    check=False,
-                    capture_output=True,
-                    text=True,
-                    timeout=30,
-                    pass_fds=fds,
-                )
-                assert (said.returncode, lines(said)) == (status, 1), said.stderr
-                assert expected in said.stderr
-                assert not (running.spool / "relayd.pid").exists()

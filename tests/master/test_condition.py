@@ -14,7 +14,7 @@ from relayd.master.notify import Notify
 from relayd.master.places import Place
 from relayd.master.vigil import Vigil
 
-LIMITS = Health(overdue=300.0, window=600.0, restarts=3)
+LIMITS = Health(overdue=300.0, window=600.0, failures=3, restarts=3)
 
 
 @pytest.fixture
@@ -50,37 +50,36 @@ def test_the_words_say_why_and_when_it_comes_again(board: Board) -> None:
     dead = child(board, "worker 2", is_ready=False)
     dead.due, dead.deaths = 11.0, 1
     conditions.died(10.0, dead.role, "signal SIGSEGV")
-    assert conditions.now(10.5, 600.0, [dead], [], []).missing == (
-        "worker 2 is missing: it died (signal SIGSEGV); it starts again in 1s",
+    assert conditions.now(10.5, LIMITS, [dead], [], []).missing == (
+        "worker 2 is missing: it died (signal SIGSEGV) and starts again in 1s",
     )
     dead.due, dead.deaths = 40.0, 6
-    assert conditions.now(10.5, 600.0, [dead], [], []).missing == (
-        "worker 2 is missing: it died 6 times in a row (signal SIGSEGV); it starts again in 30s",
+    assert conditions.now(10.5, LIMITS, [dead], [], []).missing == (
+        "worker 2 is missing: it died 6 times in a row (signal SIGSEGV) and starts again in 30s",
     )
     dead.due, dead.pid = None, 77
-    assert conditions.now(41.0, 600.0, [dead], [dead], []).missing == (
-        "worker 2 is missing: it died 6 times in a row (signal SIGSEGV); it is starting",
+    assert conditions.now(41.0, LIMITS, [dead], [dead], []).missing == (
+        "worker 2 is missing: it died 6 times in a row (signal SIGSEGV) and is starting",
     )
-    assert conditions.now(41.0, 600.0, [child(board, "worker 3", is_ready=False)], [], []).missing == (
+    assert conditions.now(41.0, LIMITS, [child(board, "worker 3", is_ready=False)], [], []).missing == (
         "worker 3 is missing",
     )
 
 
 def test_the_numbers_stand_in_the_slot_too(board: Board) -> None:
-    """For who may read the counters only; recipients deferred, failed and in doubt are all not delivered."""
+    """For who may read the counters only; what was counted before is left out."""
     slots = [board.slot(index) for index in range(board.slots)]
     # Those of before an upgrade: they are no news.
     slots[0].add("delivered", 100)
-    slots[0].add("failed", 100)
+    slots[0].add("attempts_failed", 100)
     conditions = Conditions(0.0, slots)
-    for slot, name, count in ((0, "delivered", 3), (2, "delivered", 1), (1, "deferred", 1), (2, "failed", 2)):
-        slots[slot].add(name, count)
-    slots[3].add("in_doubt", 3)
+    slots[1].add("attempts_failed", 1)
+    slots[3].add("attempts_failed", 5)
     conditions.died(1.0, "worker 1", "exit status 1")
-    said = conditions.now(9.0, 600.0, [child(board, "worker 1", is_ready=False)], [], ["delivery hangs"])
-    assert said == Condition(said.missing, ("delivery hangs",), 9.0, 1, 4, 6)
-    names = ("heartbeat", "missing", "recent_restarts", "recent_delivered", "recent_undelivered")
-    assert [board.slot(0).get(name) for name in names] == [9000, 1, 1, 4, 6]
+    said = conditions.now(9.0, LIMITS, [child(board, "worker 1", is_ready=False)], [], ["delivery hangs"])
+    assert said == Condition(said.missing, ("delivery hangs",), 9.0, 1, 6, 6, 9.0)
+    names = ("heartbeat", "missing", "recent_restarts", "recent_failures", "failures", "failing_seconds")
+    assert [board.slot(0).get(name) for name in names] == [9000, 1, 1, 6, 6, 9]
 
 
 def vigil(slot: Slot, tmp_path: Path, log: list[Event]) -> tuple[Vigil, socket.socket]:
@@ -106,10 +105,12 @@ def test_the_service_manager_hears_the_state_and_that_all_goes_on(board: Board, 
     """A status when it changes, WATCHDOG at half of its time."""
     looking, manager = vigil(board.slot(0), tmp_path, [])
     both = [child(board, "worker 1"), child(board, "delivery", is_single=True)]
+    looking.ready()
     with manager:
+        heard(manager)
         for now in range(41):
             looking.look(float(now), LIMITS, both, both)
-        assert heard(manager) == [b"STATUS=all is well", *[b"WATCHDOG=1"] * 4]
+        assert heard(manager) == [b"STATUS=all is well", *[b"WATCHDOG=1"] * 5]
         both[1].is_ready = False
         looking.look(45.0, LIMITS, both, both)
         assert heard(manager) == [b"STATUS=delivery is missing"]
@@ -125,11 +126,24 @@ def test_without_workers_or_delivery_the_watchdog_is_let_bite_after_two_minutes(
     away = next(each for each in both if each.role == role)
     with manager:
         away.is_ready = False
-        assert beats(looking, manager, range(0, 301, 5), both) == 11
+        assert beats(looking, manager, range(0, 301, 5), both) == 12
         away.is_ready = True
         assert beats(looking, manager, range(310, 311), both) == 1
         spare = [child(board, "worker 2", is_ready=False), *both]
         assert beats(looking, manager, range(320, 621, 5), spare) == 31
+
+
+def test_a_start_that_takes_long_is_waited_for(board: Board, tmp_path: Path) -> None:
+    """Until all is ready, each look asks for more time: a large spool is read from a slow disk."""
+    looking, manager = vigil(board.slot(0), tmp_path, [])
+    longer = b"EXTEND_TIMEOUT_USEC=30000000"
+    with manager:
+        looking.look(0.0, LIMITS, [], [])
+        looking.look(5.0, LIMITS, [], [])
+        assert heard(manager).count(longer) == 2
+        looking.ready()
+        looking.look(10.0, LIMITS, [], [])
+        assert longer not in heard(manager)
 
 
 def beats(looking: Vigil, manager: socket.socket, instants: range, children: list[Child]) -> int:
@@ -150,4 +164,5 @@ def test_one_that_waits_for_its_word_is_not_watched(board: Board, tmp_path: Path
     with manager:
         for now in range(0, 1000, 5):
             looking.look(float(now), LIMITS, [waiting], [waiting])
+            heard(manager)
     assert log == []

@@ -49,7 +49,7 @@ def test_a_request_arrives_and_its_report_comes_back(tmp_path: Path, request_: S
 
 def test_nobody_there_is_not_running(tmp_path: Path) -> None:
     """No socket, and a socket that a killed master left."""
-    with pytest.raises(NotRunning):
+    with pytest.raises(NotRunning, match="nobody listens"):
         ask(tmp_path / "relayd.pid", StatusPlease())
     Control(tmp_path / "relayd.pid", ME).close()
     with pytest.raises(NotRunning):
@@ -73,6 +73,27 @@ def test_a_request_that_is_none_gets_no_answer(tmp_path: Path) -> None:
         assert connection.recv(100) == b""
     thread.join()
     assert heard == []
+    control.remove()
+
+
+def test_who_listens_and_does_not_answer_is_not_called_nobody(tmp_path: Path) -> None:
+    """One that hangs, and one that ends, or is of a version that does not know the request."""
+    control = Control(tmp_path / "relayd.pid", ME)
+    with pytest.raises(NotRunning, match=r"has not answered within 0 s"):
+        ask(tmp_path / "relayd.pid", StatusPlease(), seconds=0.01)
+
+    def end() -> None:
+        for _ in range(2):
+            select.select([control], [], [], 5)
+            connection = control.accept()
+            assert connection is not None
+            connection.close()
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    with pytest.raises(NotRunning, match="has ended, or does not understand"):
+        ask(tmp_path / "relayd.pid", StatusPlease())
+    thread.join()
     control.remove()
 
 

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from relayd.base.config import load
 from relayd.master import extras
+from relayd.master.trouble import StartFailed
 
 
 def test_metrics_without_their_package_are_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -23,3 +26,17 @@ def test_who_wants_no_metrics_needs_no_package(tmp_path: Path) -> None:
     path.write_text("")
     assert extras.trouble(load(path), lambda name: None) is None
     extras.load(load(path))
+
+
+def test_a_package_that_is_broken_stops_only_who_wants_it(tmp_path: Path) -> None:
+    """With the reason, in one line."""
+
+    def broken(name: str) -> object:
+        raise ImportError("No module named 'prometheus_client.core'")
+
+    path = tmp_path / "relayd.toml"
+    path.write_text("")
+    extras.load(load(path), broken)
+    path.write_text('[metrics]\nlisten = "127.0.0.1:9125"\n')
+    with pytest.raises(StartFailed, match=r"^\[metrics\] listen: .*No module named"):
+        extras.load(load(path), broken)

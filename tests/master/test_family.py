@@ -88,6 +88,20 @@ def test_one_that_was_to_have_ended_is_killed(tmp_path: Path) -> None:
     assert home.ended[0][2] == "signal SIGKILL"
 
 
+def test_who_cannot_be_told_to_begin_has_not_begun() -> None:
+    """So it is told again."""
+    made = child("worker 1", 1, 1)
+    made.channel, theirs = Channel.pair()
+    while made.channel.send(Waiting()):
+        pass
+    made.begin()
+    assert not made.has_begun
+    while theirs.receive() == Waiting() and not made.has_begun:
+        made.begin()
+    assert made.has_begun
+    made.channel.close()
+
+
 def test_a_process_that_the_machine_cannot_start_is_a_death(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

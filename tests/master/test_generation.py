@@ -41,6 +41,17 @@ def test_each_child_has_a_place_of_its_own(tmp_path: Path) -> None:
     assert all(each.due is None for each in both)
 
 
+def test_all_parts_of_a_generation_are_known_before_it_is_forked(tmp_path: Path) -> None:
+    """So workers that begin at the same time need not write down which are in use."""
+    shared = common(tmp_path)
+    before = bytes(shared.tally.hand(0)._header)
+    generation(plan(tmp_path), shared)
+    known = bytes(shared.tally.hand(0)._header)
+    assert known != before
+    shared.tally.hand(1)
+    assert bytes(shared.tally.hand(0)._header) == known
+
+
 def test_a_generation_without_room_takes_no_place(tmp_path: Path) -> None:
     """IndexError, and what is free stays so."""
     shared = common(tmp_path, parts=3)
@@ -68,14 +79,18 @@ def test_a_dead_child_leaves_its_numbers_and_its_place(tmp_path: Path) -> None:
     shared = common(tmp_path, parts=2)
     made = generation(plan(tmp_path), shared)
     dead = made.workers[0]
-    assert dead.place is not None
-    assert dead.place.part is not None
+    place = dead.place
+    assert place is not None
+    assert place.part is not None
     dead.slot.add("accepted", 5)
-    shared.tally.hand(dead.place.part).opened(b"client", 0.0)
+    shared.tally.hand(place.part).opened(b"client", 0.0)
     bury(dead, shared)
     assert shared.board.slot(MASTER).get("accepted") == 5
     assert shared.tally.hand(1).sessions(b"client") == 0
-    assert shared.places.take(worker=True) == dead.place
+    assert shared.places.take(worker=True) == place
+    # It is another one's now.
+    bury(dead, shared)
+    assert not shared.places.has(1, 0)
 
 
 def test_sockets_stay_and_hear_what_another_configuration_says_of_them() -> None:

@@ -17,6 +17,7 @@ from relayd.master import handover
 from relayd.master.children import HANDLED
 from relayd.master.handover import VARIABLE, Door, Kin, NoHandover, Shared, State
 
+TOP = str(Path(__file__).parents[2])
 DELIVERY = Kin("delivery", 4713, 3, 5.0, 1.7e9, 12, is_single=True, is_waiting=True, has_begun=True, is_ready=True)
 WORKER = Kin("worker 1", 4712, 1, 5.5, 1.7e9, 11, part=0, retire_by=77.0)
 
@@ -53,7 +54,7 @@ def test_a_state_is_found_as_it_was_left() -> None:
     left = msgspec.structs.replace(state(*range(20, 26)), children=(WORKER, DELIVERY), asker=30)
     fd = handover.left(left)
     environment = {VARIABLE: str(fd), "HOME": "/"}
-    assert handover.found(environment) == left
+    assert handover.understood(handover.found(environment)) == left
     assert environment == {"HOME": "/"}
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
@@ -65,9 +66,7 @@ def test_a_state_of_another_version_may_have_more_and_less() -> None:
     written |= {"moon": "full"}
     written["children"][0]["mood"] = "good"
     del written["orders"], written["children"][0]["retire_by"]
-    fd = os.memfd_create("test")
-    os.write(fd, json.dumps(written).encode())
-    found = handover.found({VARIABLE: str(fd)})
+    found = handover.understood(json.dumps(written).encode())
     assert found.orders == {}
     assert found.children == (msgspec.structs.replace(WORKER, retire_by=None),)
 
@@ -81,13 +80,11 @@ def test_an_environment_without_a_state_is_told(number: str) -> None:
         handover.found({})
 
 
-@pytest.mark.parametrize("octets", [b"", b"{", b"[]", b'{"version": 1}', b"\xff"])
+@pytest.mark.parametrize("octets", [b"", b"{", b"[]", b'{"version": 1}', b'{"version": "\xff"}'])
 def test_memory_that_holds_no_state_is_told(octets: bytes) -> None:
     """Whatever stands in it."""
-    fd = os.memfd_create("test")
-    os.write(fd, octets)
-    with pytest.raises(NoHandover):
-        handover.found({VARIABLE: str(fd)})
+    with pytest.raises(NoHandover, match="cannot be read"):
+        handover.understood(octets)
 
 
 def test_all_descriptors_are_named() -> None:
@@ -128,7 +125,7 @@ ENTERED = """
 import os, signal, sys
 sys.path.insert(0, {top!r})
 from relayd.master import handover
-state = handover.found(os.environ)
+state = handover.understood(handover.found(os.environ))
 open_now = [fd for fd in state.descriptors() if os.path.exists(f"/proc/self/fd/{{fd}}")]
 held = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 pending = sorted(signal.sigpending())
@@ -146,14 +143,13 @@ def test_the_new_code_has_the_descriptors_and_the_signals_that_came_meanwhile(fd
 
     So is SIGUSR1, which the old code had heard of and not acted on.
     """
-    top = str(Path(__file__).parents[2])
     pid = os.fork()
     if pid == 0:
         # A SIGTERM that waits, as one that comes in the middle.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         os.kill(os.getpid(), signal.SIGTERM)
         handover.execute(
-            [sys.executable, "-c", ENTERED.format(top=top)], state(*fds), lambda: [signal.SIGUSR1] * 2
+            [sys.executable, "-c", ENTERED.format(top=TOP)], state(*fds), lambda: [signal.SIGUSR1] * 2
         )
     assert os.waitpid(pid, 0) == (pid, 0)
     control, lock, *_ = fds
@@ -165,12 +161,40 @@ def test_the_new_code_has_the_descriptors_and_the_signals_that_came_meanwhile(fd
     assert os.pread(lock, 100, 0) == b"heard"
 
 
-def test_a_failure_goes_back_with_everything_else() -> None:
-    """In bounded length, since it will be a line."""
-    left = state(*range(20, 26))
-    back = handover.failed(left, "x" * 5000)
-    assert len(back.failure) == 2000
-    assert msgspec.structs.replace(back, failure="") == left
+RETURNED = """
+import os, sys
+sys.path.insert(0, {top!r})
+from relayd.master import handover
+os.write(1, handover.found(os.environ))
+"""
+
+
+def test_code_gets_back_all_that_it_left_to_one_that_knew_less() -> None:
+    """With the reason, in bounded length since it will be a line; descriptors that came through stay open."""
+    written = json.loads(msgspec.json.encode(state(*range(20, 26))))
+    written |= {"moon": "full", "command": [sys.executable, "-c", RETURNED.format(top=TOP)]}
+    reading, writing = os.pipe()
+    unknown = os.memfd_create("test")
+    pid = os.fork()
+    if pid == 0:
+        os.set_inheritable(unknown, True)
+        os.dup2(writing, 1)
+        written["tide"] = unknown
+        handover.go_back(json.dumps(written).encode(), "x" * 5000)
+    os.close(writing)
+    with open(reading, "rb") as said:
+        found = json.loads(said.read())
+    assert os.waitpid(pid, 0) == (pid, 0)
+    assert found == {**written, "tide": unknown, "failure": "x" * 2000}
+
+
+def test_who_has_come_back_already_or_cannot_gets_the_reason_of_the_end() -> None:
+    """Once is enough: code that fails with what was its own would go round for ever."""
+    back = json.dumps({"command": ["/no/such/python"], "failure": "it chokes"}).encode()
+    assert handover.go_back(back, "again") == "again"
+    gone = json.dumps({"command": ["/no/such/python"], "failure": ""}).encode()
+    said = handover.go_back(gone, "no air")
+    assert said == "no air; and going back to /no/such/python: No such file or directory"
 
 
 @pytest.mark.parametrize(

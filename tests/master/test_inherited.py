@@ -122,6 +122,14 @@ def test_the_same_place_twice_is_an_error() -> None:
             take([listener], [one, again])
 
 
+def test_a_socket_that_two_listeners_name_is_an_error() -> None:
+    """As it is where they are bound: one of them would have no word."""
+    with handed(listening()) as (one, listener):
+        with pytest.raises(StartFailed, match="taken by another"):
+            take([listener, Listener("localhost", listener.port)], [one])
+        assert not is_open(one.fd)
+
+
 def silent() -> socket.socket:
     """Bound, and nobody listens."""
     made = socket.socket()

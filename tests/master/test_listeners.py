@@ -41,6 +41,15 @@ def test_a_taken_port_is_named_and_the_others_are_given_back() -> None:
         close(bind([Listener("127.0.0.1", free)]))
 
 
+def test_a_port_that_two_listeners_name_is_not_called_somebody_elses() -> None:
+    """A name and an address that is one of its own."""
+    first = bind([Listener("127.0.0.1", 0)])
+    free = first[0].socket.getsockname()[1]
+    close(first)
+    with pytest.raises(StartFailed, match=r"taken by another \[\[listener\]\]"):
+        bind([Listener("127.0.0.1", free), Listener("localhost", free)])
+
+
 def test_an_address_of_another_host_is_named() -> None:
     """EADDRNOTAVAIL in words."""
     with pytest.raises(StartFailed, match=r"192\.0\.2\.1:0: no interface of this host has that address"):

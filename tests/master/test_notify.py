@@ -1,8 +1,10 @@
 """What a service manager hears, over both kinds of socket."""
 
+import contextlib
 import os
 import socket
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,10 +56,44 @@ def test_a_manager_that_is_gone_or_full_stops_nothing(tmp_path: Path) -> None:
     """No socket, a socket that nobody reads, and nobody who asked."""
     Notify({"NOTIFY_SOCKET": str(tmp_path / "gone")}, 42).ready(42)
     Notify({}, 42).ready(42)
-    with listening(str(tmp_path / "n")):
+    with listening(str(tmp_path / "n")), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+        fill(others, tmp_path / "n")
+        Notify({"NOTIFY_SOCKET": str(tmp_path / "n")}, 42).beat()
+
+
+def test_a_manager_that_is_busy_for_a_moment_still_hears(tmp_path: Path) -> None:
+    """At a boot many speak to it at once, and without READY it would end us."""
+    with listening(str(tmp_path / "n")) as manager, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+        count = fill(others, tmp_path / "n")
+        with ThreadPoolExecutor(1) as pool:
+            saying = pool.submit(Notify({"NOTIFY_SOCKET": str(tmp_path / "n")}, 42).ready, 42)
+            for _ in range(count):
+                manager.recv(100)
+            saying.result(10.0)
+        assert manager.recv(100) == b"READY=1\nMAINPID=42"
+
+
+def test_a_status_that_was_not_taken_is_said_again(tmp_path: Path) -> None:
+    """And nobody waits for it."""
+    with listening(str(tmp_path / "n")) as manager, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
         notify = Notify({"NOTIFY_SOCKET": str(tmp_path / "n")}, 42)
-        for _ in range(10_000):
-            notify.beat()
+        count = fill(others, tmp_path / "n")
+        notify.status("all is well")
+        for _ in range(count):
+            manager.recv(100)
+        notify.status("all is well")
+        assert manager.recv(100) == b"STATUS=all is well"
+
+
+def fill(sending: socket.socket, address: Path) -> int:
+    """Send until nothing more is taken; give how many were."""
+    sending.setblocking(False)
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sending.sendto(b"x", str(address))
+            count += 1
+    return count
 
 
 @pytest.mark.parametrize(

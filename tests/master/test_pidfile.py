@@ -164,15 +164,15 @@ def test_the_lock_lasts_with_its_descriptor_and_not_with_a_copy_that_was_closed(
     third.close()
 
 
-def test_a_lock_that_was_taken_away_is_no_lock(tmp_path: Path) -> None:
-    """Two masters would each have one of their own."""
+def test_a_lock_file_that_was_taken_away_ends_nobody_who_has_the_lock(tmp_path: Path) -> None:
+    """Whoever clears a folder of old files must not end the relay at its next upgrade."""
     path = tmp_path / "relayd.pid"
     first = PidFile(path)
     first.claim(ME)
     lock_path(path).unlink()
     lock_path(path).touch()
-    with pytest.raises(StartFailed, match="taken away"):
-        first.claim(ME)
+    first.claim(ME)
+    first.close()
 
 
 def test_the_lock_stays_beside_it(tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ import os
 import select
 import socket
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from relayd.base.bound import Bound
 from relayd.base.channel import Ready, Refused
 from relayd.base.log import Log
+from relayd.base.sections import Listener
 from relayd.base.source import Source
 from relayd.master.generation import Plan
 from relayd.master.privileges import Identity
@@ -19,13 +22,13 @@ from relayd.master.reader import Reader
 BEFORE = 'hostname = "one.example.org"\n[[listener]]\naddress = "127.0.0.1"\nport = 2525\n'
 
 
-def reader(folder: Path, text: str = BEFORE) -> tuple[Reader, Path]:
+def reader(folder: Path, text: str = BEFORE, bound: Sequence[Bound] = ()) -> tuple[Reader, Path]:
     """One for a file with this text, and the file."""
     path = folder / "relayd.toml"
     path.write_text(text)
     source = Source.of(path, spool=folder).read()
     config = source.config()
-    return Reader(Plan(source, config), Identity("me", os.getuid(), os.getgid(), ())), path
+    return Reader(Plan(source, config), Identity("me", os.getuid(), os.getgid(), ()), bound), path
 
 
 def says(read: Reader, folder: Path) -> Ready | Refused:
@@ -85,6 +88,45 @@ def test_what_a_listener_offers_may_change(tmp_path: Path) -> None:
     read, path = reader(tmp_path)
     path.write_text(BEFORE + 'tls = "off"\nauth = "off"\n')
     assert says(read, tmp_path) == Ready()
+    read.close()
+
+
+def metrics(port: int) -> str:
+    """The configuration with that."""
+    return BEFORE + f'[metrics]\nlisten = "127.0.0.1:{port}"\n'
+
+
+def test_a_port_for_metrics_that_somebody_else_has_is_refused(tmp_path: Path) -> None:
+    """The process of metrics would die again and again; that it has the port itself by now is no reason."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        read, path = reader(tmp_path)
+        path.write_text(metrics(port))
+        said = says(read, tmp_path)
+        assert isinstance(said, Refused)
+        assert f"[metrics] listen: cannot listen at 127.0.0.1:{port}: Address already in use" in said.reason
+        read.close()
+        read, path = reader(tmp_path, metrics(port))
+        path.write_text(metrics(port).replace("127.0.0.1:", "0.0.0.0:"))
+        assert says(read, tmp_path) == Ready()
+        read.close()
+
+
+def test_a_reader_that_hangs_holds_no_port(tmp_path: Path) -> None:
+    """The next master needs them, should this one die meanwhile."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    place = listening.getsockname()
+    read, path = reader(tmp_path, bound=[Bound(listening, Listener("127.0.0.1", 25))])
+    path.unlink()
+    # Opening it waits until somebody writes.
+    os.mkfifo(path)
+    read.child.fork(lambda: None, Log("text", tmp_path / "log"))
+    with path.open("w") as written:
+        listening.close()
+        socket.create_server(place).close()
+        written.write(BEFORE)
+    os.waitpid(read.child.pid, 0)
+    read.child.ended()
     read.close()
 
 

@@ -120,6 +120,27 @@ def test_who_asks_during_a_reload_is_answered_by_the_next(tmp_path: Path) -> Non
     assert scene.told == ["reloading", "ready"] * 2
 
 
+def test_one_that_does_not_become_ready_gives_way_to_the_next(tmp_path: Path) -> None:
+    """It is in force, and whoever asked has heard that; the next may be what mends it."""
+    scene, (first, second) = Scene(tmp_path), askers(2)
+    scene.reloads.ask(first)
+    scene.reads()
+    scene.reloads.tend(1.0)
+    scene.proves()
+    scene.reloads.tend(2.0)
+    scene.reloads.ask(second)
+    scene.reloads.tend(FAR)
+    ((asker, outcome),) = scene.answers
+    assert asker is first
+    assert "in force, but not ready yet: worker 1, worker 2, delivery" in outcome.reason
+    assert [each.role for each in scene.reloads.children] == ["configuration"]
+    # Nothing of it was ended, and it was no configuration that is refused.
+    (made,) = scene.succeeded
+    assert all(each.place is not None and each.retire_by is None for each in made.children)
+    log = tmp_path / "log"
+    assert not log.exists() or "config.refused" not in log.read_text()
+
+
 def test_a_generation_that_fails_gives_its_places_back(tmp_path: Path) -> None:
     """As often as that happens."""
     scene = Scene(tmp_path, parts=4)

@@ -1,6 +1,7 @@
 """An upgrade before its last step: what the new code's check says, and what becomes of who asked."""
 
 import os
+import select
 import selectors
 import socket
 import sys
@@ -113,13 +114,19 @@ def test_what_a_check_leaves_running_is_not_waited_for() -> None:
         assert at.until_over().reason == "the new code: exit status 4"
 
 
-def test_a_check_that_hangs_is_ended() -> None:
-    """After half a minute, which is told as such."""
+def test_a_check_that_hangs_is_ended_with_what_it_has_forked(tmp_path: Path) -> None:
+    """After half a minute, which is told as such; no process of broken code stays behind."""
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)
     with desk() as at:
-        at.begin(program("import time; time.sleep(60)"))
+        forking = f"import os, time\nif os.fork() == 0: os.open({str(alive)!r}, os.O_WRONLY)\ntime.sleep(60)"
+        at.begin(program(forking))
         assert at.upgrade.due == 100.0 + PROVING_SECONDS
-        at.upgrade.tend(100.0 + PROVING_SECONDS)
-        assert at.until_over().reason == f"the new code did not come so far within {PROVING_SECONDS:.0f} s"
+        with open(alive, "rb") as reading:
+            at.upgrade.tend(100.0 + PROVING_SECONDS)
+            assert at.until_over().reason == f"the new code did not come so far within {PROVING_SECONDS:.0f} s"
+            assert select.select([reading], [], [], 10)[0]
+            assert reading.read() == b""
 
 
 def test_a_command_that_is_none_is_told_at_once() -> None:
@@ -128,6 +135,7 @@ def test_a_command_that_is_none_is_told_at_once() -> None:
         with desk() as at:
             at.begin(command)
             assert [outcome.ok for outcome in at.answers] == [False]
+            assert at.refused == [at.answers[0].reason]
             assert not at.upgrade.is_under_way
 
 
@@ -174,7 +182,20 @@ def test_new_code_that_cannot_replace_everything_says_so_in_time() -> None:
 def test_code_that_got_its_state_back_answers_with_the_reason() -> None:
     """At once; it has everything replaced all the same, and says no more of it."""
     with desk("it chokes") as at:
+        at.upgrade.tend(1.0)
+        at.upgrade.tend(2.0)
         assert at.answers == [Outcome(False, "it chokes")]
         assert at.refused == ["it chokes"]
         assert at.upgrade.replaced()
+        assert len(at.answers) == 1
+
+
+def test_code_that_got_its_state_back_and_cannot_replace_everything_lets_a_reload_follow() -> None:
+    """As any other upgrade: it is over in time, and nobody is answered twice."""
+    with desk("it chokes") as at:
+        at.upgrade.tend(1.0)
+        assert at.upgrade.is_under_way
+        assert at.upgrade.due == REPLACING_SECONDS
+        at.upgrade.tend(REPLACING_SECONDS)
+        assert not at.upgrade.is_under_way
         assert len(at.answers) == 1

@@ -59,6 +59,8 @@ def test_one_that_sleeps_waits_for_the_disk_only_if_it_says_so() -> None:
         comes_to(pid, "S")
         assert why_it_waits(Pulse(pid, 1, 0)) == "other"
         assert why_it_waits(Pulse(pid, 1, 500)) == "disk"
+        # This its loop has said, which hangs and cannot say that the call is over.
+        assert why_it_waits(Pulse(pid, 1, 0, 500)) == "other"
 
 
 def test_one_that_computes_is_not_held_up() -> None:

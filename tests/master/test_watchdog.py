@@ -58,6 +58,15 @@ def test_one_call_after_the_other_is_progress() -> None:
         assert dog.look(now, [Pulse(7, 1000 + now, 500 + now)], Kernel("disk")) == []
 
 
+def test_a_part_of_a_large_message_that_takes_long_is_told() -> None:
+    """The oldest call counts, whoever makes it."""
+    dog = Watchdog()
+    found: list[Finding] = []
+    for now in range(0, 31, 5):
+        found = dog.look(now, [Pulse(7, 1000 + now, 700 + now, 500)], Kernel("other"))
+    assert found == [Finding(7, 30.0, "disk", replace=False)]
+
+
 def test_what_is_stopped_is_replaced() -> None:
     """It does no more for mail than one that is dead."""
     (found,) = watch(Watchdog(), Kernel("stopped"), Pulse(7, 1000, 0), *range(0, 31, 5))

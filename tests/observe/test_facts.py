@@ -47,7 +47,7 @@ def test_all_is_well_where_nothing_is_wrong(config: Config) -> None:
     """Also before the first look."""
     assert gathered(config, with_master()).findings == []
     assert gathered(config, with_master(), None).findings == []
-    assert gathered(config, with_master(recent_delivered=1, recent_undelivered=9)).findings == []
+    assert gathered(config, with_master(recent_failures=9)).findings == []
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_all_is_well_where_nothing_is_wrong(config: Config) -> None:
         (lambda: with_master(missing=1), "1 process missing"),
         (lambda: with_master(missing=2), "2 processes missing"),
         (lambda: with_master(recent_restarts=4), "restarted 4 times"),
-        (lambda: with_master(recent_undelivered=9), "every delivery"),
+        (lambda: with_master(failures=9), "every delivery"),
         (lambda: with_master(heartbeat=int((NOW - 31) * 1000)), "the master has made no progress for 31s"),
     ],
 )
@@ -69,9 +69,10 @@ def test_what_the_master_has_counted_is_judged(config: Config, board: Callable[[
 @pytest.mark.parametrize(
     ("look", "word"),
     [
-        (Look(states={"failed": 2}, free=10**12), "2 files in failed/"),
+        (Look(states={"failed": 2}, free=10**12), "failed/ is not empty: 2 files"),
         (Look(oldest_due_s=301.0, free=10**12), "5m"),
         (Look(free=10**9), "nearly full"),
+        (Look(inodes=999), "999 inodes free"),
         (Look(trouble="the spool cannot be read: new: Input/output error"), "Input/output error"),
     ],
 )

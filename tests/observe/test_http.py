@@ -86,6 +86,8 @@ def test_a_get_is_answered_and_the_connection_ends() -> None:
     [
         (b"GET /healthz HTTP/1.0\r\n\r\n", b"503 Service Unavailable"),
         (b"GET /healthz HTTP/1.1\n\n", b"503 Service Unavailable"),
+        (b"\r\nGET /healthz HTTP/1.1\r\n\r\n", b"503 Service Unavailable"),
+        (b"\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n", b"400 Bad Request"),
         (b"GET / HTTP/1.1\r\n\r\n", b"404 Not Found"),
         (b"GET /metrics/../../etc/passwd HTTP/1.1\r\n\r\n", b"404 Not Found"),
         (b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", b"405 Method Not Allowed"),
@@ -105,6 +107,33 @@ def test_what_else_is_asked_is_refused_in_words(said: bytes, status: bytes) -> N
         assert (await server.hears(said)).startswith(b"HTTP/1.1 " + status + b"\r\n")
 
     serving(work)
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"X" * 9000])
+def test_an_answer_arrives_whatever_comes_behind_the_request(method: bytes) -> None:
+    """A connection with something unread would be reset when it is closed, and the answer lost (section 9.6)."""
+
+    async def work(server: Server) -> None:
+        said = await server.hears(method + b" /metrics HTTP/1.1\r\n\r\n" + b"x" * 3_000_000)
+        assert said.count(b"HTTP/1.1 ") == 1
+        assert said.endswith(b"\n")
+        assert (b"Allow: GET, HEAD\r\n" in said) is (method == b"POST")
+
+    serving(work)
+
+
+def test_a_client_that_is_answered_and_stays_is_cut_off() -> None:
+    """It has had what it came for."""
+
+    async def work(server: Server) -> None:
+        reader, writer = await server.connect()
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert (await reader.read()).endswith(b"a 1\n")
+        while server.visitors._here:
+            await asyncio.sleep(0.005)
+        writer.close()
+
+    serving(work, patience=0.05)
 
 
 def test_a_head_gets_the_length_and_no_body() -> None:
@@ -191,20 +220,14 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
-        self.is_closed = False
+        self.is_ended = False
 
     def write(self, data: object) -> None:
         assert isinstance(data, bytes)
         self.written += data
 
-    def is_closing(self) -> bool:
-        return self.is_closed
-
-    def close(self) -> None:
-        self.is_closed = True
-
-    def abort(self) -> None:
-        self.is_closed = True
+    def write_eof(self) -> None:
+        self.is_ended = True
 
 
 @settings(max_examples=200)
@@ -220,7 +243,7 @@ def test_whatever_is_said_there_is_one_answer_at_most(portions: list[bytes]) -> 
     for portion in portions:
         visitor.data_received(portion)
     assert wire.written.count(b"HTTP/1.1 ") <= 1
-    assert bool(wire.written) == wire.is_closed
+    assert bool(wire.written) == wire.is_ended
     visitor.connection_lost(None)
     assert not visitors._here
     loop.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -96,6 +97,29 @@ def test_a_child_that_was_killed_leaves_what_was_seen_before() -> None:
         assert made.last is None
 
     looking(work, look)
+
+
+def test_no_room_for_a_pipe_is_no_end() -> None:
+    """The next look may find some."""
+
+    async def work(made: Looking) -> None:
+        await until(lambda: made.last is not None)
+        while made._pid:
+            made.tend()
+            await asyncio.sleep(0.005)
+        made._due = 0.0
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, most[1]))
+        try:
+            made.tend()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, most)
+        assert made._pid == 0
+        made._due = 0.0
+        made.tend()
+        assert made._pid
+
+    looking(work, Look)
 
 
 def test_a_look_that_hangs_holds_up_nothing_and_ends_with_its_parent(tmp_path: Path) -> None:

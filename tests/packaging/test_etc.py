@@ -48,10 +48,16 @@ def test_supervisord_waits_for_longer_than_a_stop_takes(name: str) -> None:
     assert waits >= process().stop_timeout + _MARGIN_SECONDS
 
 
-def test_the_two_programs_of_supervisord_are_run_alike() -> None:
+@pytest.mark.parametrize(
+    ("section", "places"),
+    [
+        ("program:relayd", {"command", "stdout_logfile"}),
+        ("eventlistener:relayd-health", {"command", "stderr_logfile"}),
+    ],
+)
+def test_the_two_files_of_supervisord_run_the_same(section: str, places: set[str]) -> None:
     """A checkout and an installed package differ in places only."""
-    one, other = (dict(supervised(name)["program:relayd"]) for name in SUPERVISORD)
-    places = {"command", "stdout_logfile"}
+    one, other = (dict(supervised(name)[section]) for name in SUPERVISORD)
     assert {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)} == places
 
 

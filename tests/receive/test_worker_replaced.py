@@ -89,6 +89,17 @@ def test_a_stop_does_not_wait_for_that_time(tmp_path: Path) -> None:
         assert worker.status() == RETIRED
 
 
+def test_a_later_word_gives_no_more_time(tmp_path: Path) -> None:
+    """The master would kill it when the time of the first one is over, without a 421 for the client."""
+    with live(tmp_path) as worker:
+        client = worker.client()
+        client.begins()
+        worker.retire(0.2)
+        worker.retire(3600)
+        assert [line[:9] for line in client.hears_all()] == ["421 4.3.2"]
+        assert worker.status() == RETIRED
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 def test_nobody_whose_connection_was_accepted_is_cut_off(tmp_path: Path, loop: str) -> None:
     """Whoever connects while the listeners close is greeted by this worker, or waits for another one."""

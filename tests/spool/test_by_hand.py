@@ -450,6 +450,19 @@ def test_a_message_whose_file_was_taken_away_is_told_of(state: str) -> None:
     assert told(hall) == [(ID, "", "")]
 
 
+def test_a_flush_is_told_of_also_when_its_date_comes_first() -> None:
+    """The message is looked for in cur/ before new/ is read."""
+    hall = Hall()
+    name = hall.put("cur", mtime=NOW + 10)
+    hall.look()
+    hall.go_on(20)
+    hall.move(name, "cur", "new")
+    assert hall.queue.take(10, NOW + 20) == []
+    hall.look()
+    assert told(hall) == [(ID, "cur", "new")]
+    assert [job.id for job in hall.queue.take(10, NOW + 20)] == [ID]
+
+
 def test_a_waiting_message_that_is_put_into_failed_is_told_of() -> None:
     """When it is looked for in cur/."""
     hall = Hall()
