@@ -239,6 +239,13 @@ class QueueMoved(Event, frozen=True, kw_only=True, tag="queue.moved"):
     reason: str
 
 
+class MessageUnfinished(Event, frozen=True, kw_only=True, tag="queue.unfinished"):
+    """A power cut had left a part of a message that was never acknowledged; it is gone."""
+
+    id: str
+    reason: str
+
+
 class MessageLinked(Event, frozen=True, kw_only=True, tag="queue.linked"):
     """A message's file has other names too: a copy elsewhere shares its mtime, which is the schedule."""
 

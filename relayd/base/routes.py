@@ -12,6 +12,8 @@ from relayd.base.sections import Route
 
 def route_key(routes: Mapping[str, Route], domain: str) -> str | None:
     """Which entry applies to a domain or literal: itself, ".parent" from near to far, "*", or none."""
+    if not routes:
+        return None
     domain = a_labels(domain).lower()
     if domain in routes:
         return domain

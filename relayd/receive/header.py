@@ -7,7 +7,8 @@ to know who the client is: that it may relay is for the caller to see.
 
 import re
 from datetime import datetime
-from email.utils import format_datetime
+
+from relayd.receive.trace import date_of
 
 _MOST_HELD = 65_536
 
@@ -65,7 +66,7 @@ class Completion:
         section = held[: self._seen]
         added = b""
         if not _DATE.search(section):
-            added = f"Date: {format_datetime(self._at)}\r\n".encode("ascii")
+            added = f"Date: {date_of(self._at)}\r\n".encode("ascii")
         if not _MESSAGE_ID.search(section):
             added += f"Message-ID: <{self._message_id}>\r\n".encode("ascii")
         # Text without any header would read as a broken one.

@@ -4,8 +4,9 @@ What a client says of itself stands in it only where it is a domain or an addres
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 from relayd.base.sections import IP
@@ -13,6 +14,7 @@ from relayd.smtp.command import trace_name
 
 # RFC 5322 section 2.1.1: lines should not be longer; what has no space to break at may be.
 _WIDTH = 78
+_FOLD = "\r\n\t"
 
 
 def protocol_of(*, extended: bool, secure: bool, authenticated: bool, utf8: bool) -> str:
@@ -20,6 +22,17 @@ def protocol_of(*, extended: bool, secure: bool, authenticated: bool, utf8: bool
     if not extended:
         return "SMTP"
     return ("UTF8SMTP" if utf8 else "ESMTP") + "S" * secure + "A" * authenticated
+
+
+def date_of(at: datetime) -> str:
+    """A date as header fields have it (RFC 5322 section 3.3); `at` is UTC."""
+    return _date(int(at.timestamp()))
+
+
+# Many messages come in one second, and many from one client.
+@lru_cache(maxsize=4)
+def _date(seconds: int) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC))
 
 
 def received(
@@ -37,18 +50,20 @@ def received(
     `only_recipient` fills the `for` clause, which section 7.6 wants for a single recipient only, since it would
     show the others.
     """
-    literal = f"[IPv6:{client}]" if isinstance(client, IPv6Address) else f"[{client}]"
-    clauses = [
-        ["Received: from", trace_name(helo) or literal, f"({literal})"],
-        ["by", hostname, f"(relayd) with {protocol} id {message_id}"],
+    clauses = [_origin(helo, client), _folded(["by", hostname, f"(relayd) with {protocol} id {message_id}"])]
+    if only_recipient is not None:
         # One word, since a quoted local part is not to be broken at its spaces.
-        *([[f"for <{only_recipient}>"]] if only_recipient is not None else []),
-    ]
-    lines = [line for clause in clauses for line in _folded(clause)]
-    return ("\r\n\t".join(lines) + ";\r\n\t" + format_datetime(at) + "\r\n").encode()
+        clauses.append(f"for <{only_recipient}>")
+    return (_FOLD.join(clauses) + f";{_FOLD}{date_of(at)}\r\n").encode()
 
 
-def _folded(words: Sequence[str]) -> list[str]:
+@lru_cache(maxsize=256)
+def _origin(helo: str, client: IP) -> str:
+    literal = f"[IPv6:{client}]" if isinstance(client, IPv6Address) else f"[{client}]"
+    return _folded(["Received: from", trace_name(helo) or literal, f"({literal})"])
+
+
+def _folded(words: Sequence[str]) -> str:
     """The words in as few lines as the width allows; the tab that continues a line counts as one."""
     lines = [words[0]]
     for word in words[1:]:
@@ -56,4 +71,4 @@ def _folded(words: Sequence[str]) -> list[str]:
             lines[-1] += " " + word
         else:
             lines.append(word)
-    return lines
+    return _FOLD.join(lines)

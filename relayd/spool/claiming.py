@@ -17,20 +17,20 @@ from relayd.spool.claim import Claim
 from relayd.spool.claims import Claims
 from relayd.spool.disk import Disk
 from relayd.spool.errors import NoSuchMessage, NotSound
+from relayd.spool.intake import WHOLE
 from relayd.spool.job import Job
 from relayd.spool.journal import Journal
 from relayd.spool.layout import Layout, name_of, parse_name
-from relayd.spool.message import Message, open_message
+from relayd.spool.message import Message, StillWritten, open_message
 from relayd.spool.outcome import State, fold
 from relayd.spool.recovery import Sweep
 from relayd.spool.schedule import NOW, Place
 from relayd.spool.troubles import Troubles
+from relayd.spool.unfinished import Unfinished
 from relayd.spool.watch import Watch
 
 OPENING = "open messages"
 
-# What is read of a message when it is claimed: small ones whole, of large ones the head.
-_FIRST_READ = 65_536
 # A file whose mtime is further ahead than this was touched since it was scheduled.
 _SLACK_SECONDS = 1.0
 # What a process wrote so shortly before this one began may not be on the medium yet, if it was killed.
@@ -69,6 +69,7 @@ class Claiming:
         self._report = report
         self._now = now
         self._began = now().timestamp()
+        self._unfinished = Unfinished(layout, disk)
 
     def find(self, message_id: str) -> Place:
         """Where a message stands, due or not, also in hold/; raises NoSuchMessage."""
@@ -86,7 +87,12 @@ class Claiming:
         try:
             self._sweep.finish(place.id, self._now())
             path = self._layout.message(place.state, name)
-            message = open_message(self._disk, path, place.size, _FIRST_READ)
+            # Whose hint has come is durable. What was only seen in new/ may not be.
+            is_seen = place.state == "new" and not place.is_fresh
+            message = open_message(
+                self._disk, path, place.size, WHOLE, is_known=place.is_fresh, heeds_lock=is_seen
+            )
+            self._unfinished.check(place, message)
             if place.state == "cur" and message.mtime > now + _SLACK_SECONDS:
                 self._watch.place(place.state, place.id, place.size)
                 return None
@@ -97,8 +103,14 @@ class Claiming:
             # Moved by hand since it was seen; a scan finds it where it is.
             self._by_hand.missing(place)
             return None
+        except StillWritten:
+            self._watch.postpone(place)
+            return None
         except NotSound as error:
-            self._aside.put(place.state, name, str(error))
+            if self._unfinished.drop(place):
+                self._report(events.MessageUnfinished(id=place.id, reason=str(error)))
+            else:
+                self._aside.put(place.state, name, str(error))
             return None
         except MemoryError:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None

@@ -6,12 +6,14 @@ Every method is one step that a crash may follow; nothing here decides anything.
 import fcntl
 import os
 import time
+from collections.abc import Sequence
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 # Nothing that could block is opened: a FIFO by somebody's hand must not stop the queue.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _BOOT = "/proc/sys/kernel/random/boot_id"
+_KERNEL = "/proc/stat"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -80,6 +82,26 @@ class Disk:
         """Wait until the file's content is on the medium. An error is final for this descriptor."""
         os.fsync(fd)
 
+    def sync_all(self, fds: Sequence[int]) -> list[OSError | None]:
+        """The same for several files: for each what went wrong, or None."""
+        found: list[OSError | None] = []
+        for fd in fds:
+            try:
+                self.sync(fd)
+                found.append(None)
+            except OSError as error:
+                found.append(error)
+        return found
+
+    def sync_with_folder(self, fds: Sequence[int], path: str) -> tuple[list[OSError | None], OSError | None]:
+        """Wait until the content of several files, and the names in a folder, are on the medium."""
+        found = self.sync_all(fds)
+        try:
+            self.sync_folder(path)
+        except OSError as error:
+            return found, error
+        return found, None
+
     def stat(self, fd: int) -> os.stat_result:
         """What an open file is."""
         return os.fstat(fd)
@@ -138,11 +160,15 @@ class Disk:
 
     def sync_folder(self, path: str) -> None:
         """Wait until the names in a folder are on the medium."""
-        fd = os.open(path, _FOLDER)
+        fd = self.open_folder(path)
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def open_folder(self, path: str) -> int:
+        """A descriptor of a folder, to be synced."""
+        return os.open(path, _FOLDER)
 
     def rest(self, seconds: float) -> None:
         """Let other processes go on."""
@@ -164,6 +190,11 @@ class Disk:
         """What tells this run of the machine from any other."""
         with open(_BOOT) as file:
             return file.read(64).strip()
+
+    def started(self) -> float:
+        """When this run of the machine began, in seconds since 1970."""
+        with open(_KERNEL) as file:
+            return next((float(line.split()[1]) for line in file if line.startswith("btime ")), 0.0)
 
     def free(self, path: str) -> tuple[int, int]:
         """Free octets and free inodes for a user who is not root; inodes are -1 where there is no such count."""

@@ -1,9 +1,13 @@
 """The intake: where a worker writes messages and makes them durable, many in one group.
 
 A draft is written in tmp/ and becomes a message by a rename to new/. `commit` returns when the messages are
-durable and visible, so a 250 may follow. Drafts up to `LARGE` octets stay in memory until then, as long as all
+visible and durable, so a 250 may follow. Drafts up to `LARGE` octets stay in memory until then, as long as all
 of them together leave room there; others are written as they come, by `spill` and `finish`, which may block and
 belong in a thread.
+
+Content and names of a group are synced together, after the renames: one transaction of the file system's journal
+has all of it, where content first and names later take two. Until then a message is locked, which tells the
+delivery process to leave it alone; and what a power cut leaves of it there is not whole, see `unfinished`.
 
 Refuses to know sessions and replies. Fails with SpoolFull or SpoolFailed, for each draft on its own, except
 that an error of the folder's fsync fails the whole group and is `uncertain`; after that nothing more is taken.
@@ -20,8 +24,11 @@ from relayd.spool.errors import SpoolError, SpoolFailed, SpoolFull, from_os
 from relayd.spool.ids import Ids
 from relayd.spool.layout import Layout, name_of
 from relayd.spool.ledger import Ledger, accepted
+from relayd.spool.together import TogetherDisk
 
 LARGE = 262_144
+# So large a message's file is read whole by the delivery process when it is taken.
+WHOLE = 65_536
 
 # All drafts of a process together; beyond it, what has more than a few octets in memory is written.
 _MEMORY = 32 << 20
@@ -63,7 +70,7 @@ class Draft:
         self._disk = disk
         self._fd = -1
         self._has_file = False
-        self._is_synced = False
+        self.is_synced = False
         # What is not written yet. Not a list: mail data may come in chunks of an octet each, and every one would
         # cost fifty.
         self._unwritten = bytearray(pack(envelope))
@@ -108,15 +115,24 @@ class Draft:
 
         It is not to be tried again: what an fsync has failed for is lost, and the next one would not say so.
         """
-        if self._is_synced:
+        if self.is_synced:
             return
         if self._unwritten or self._fd < 0:
             self.spill()
         try:
             self._disk.sync(self._fd)
         except OSError as error:
-            raise from_os(error, f"fsync {self._path}") from error
-        self._is_synced = True
+            raise self.failed(error) from error
+        self.is_synced = True
+
+    @property
+    def fd(self) -> int:
+        """The descriptor of what is written, to be synced with others; `is_synced` is then to be set."""
+        return self._fd
+
+    def failed(self, error: OSError) -> SpoolError:
+        """What an error of its sync comes to."""
+        return from_os(error, f"fsync {self._path}")
 
     def rename(self, target: str) -> None:
         """Make it visible; raise SpoolError. A draft whose file somebody swept away is none any more."""
@@ -124,11 +140,15 @@ class Draft:
             self._disk.rename(self._path, target)
         except OSError as error:
             raise from_os(error, f"rename {self._path} to {target}") from error
+        self._path = target
+
+    def settle(self) -> None:
+        """It is a message now, or may be one: what it is called is not this draft's any more."""
         self._has_file = False
         self._close()
 
     def discard(self) -> None:
-        """Forget it, and its file where it is not a message yet; never fails."""
+        """Forget it and its file, unless it is settled; never fails."""
         self._close()
         self._forget()
         if self._has_file:
@@ -173,7 +193,7 @@ class Intake:
     ) -> None:
         self._layout = layout
         self._minimum_free = minimum_free
-        self._disk = disk or Disk()
+        self._disk = disk or TogetherDisk()
         self._ids = ids or Ids()
         self._now = now
         self._ledger = Ledger(layout, self._disk)
@@ -208,21 +228,35 @@ class Intake:
         if self._is_broken:
             failures = {draft.id: SpoolFailed("new/ could not be synced before") for draft in drafts}
         written = self._attempt(drafts, failures, self._write)
-        synced = self._attempt(written, failures, Draft.finish)
-        visible = self._attempt(synced, failures, self._rename)
+        # What the delivery process does not read whole as it takes it must be whole before it is seen.
+        first = self._attempt(written, failures, lambda draft: draft.finish() if draft.size > WHOLE else None)
+        visible = self._attempt(first, failures, self._rename)
         if visible:
-            try:
-                self._disk.sync_folder(self._layout.folder("new"))
-            except OSError as error:
-                self._is_broken = True
-                uncertain = SpoolFailed(f"fsync new/: {error.strerror or error}", uncertain=True)
-                failures.update((draft.id, uncertain) for draft in visible)
-            else:
-                self._enter(visible)
+            self._sync(visible, failures)
+            done = [draft for draft in visible if draft.id not in failures]
+            self._enter(done)
+            for draft in done:
+                draft.settle()
         for draft in drafts:
             if draft.id in failures:
                 draft.discard()
         return [failures.get(draft.id) or name_of(draft.id, draft.size) for draft in drafts]
+
+    def _sync(self, drafts: Sequence[Draft], failures: dict[str, SpoolError]) -> None:
+        """Wait until content and names are on the medium."""
+        waiting = [draft for draft in drafts if not draft.is_synced]
+        found, error = self._disk.sync_with_folder([draft.fd for draft in waiting], self._layout.folder("new"))
+        for draft, failure in zip(waiting, found, strict=True):
+            draft.is_synced = failure is None
+            if failure is not None:
+                failures[draft.id] = draft.failed(failure)
+        if error is not None:
+            self._is_broken = True
+            uncertain = SpoolFailed(f"fsync new/: {error.strerror or error}", uncertain=True)
+            for draft in drafts:
+                if draft.id not in failures:
+                    failures[draft.id] = uncertain
+                    draft.settle()
 
     @staticmethod
     def _attempt(
@@ -244,7 +278,7 @@ class Intake:
 
     @staticmethod
     def _write(draft: Draft) -> None:
-        if not draft.is_large:
+        if not draft.is_synced:
             draft.spill()
             # Write-back of the whole group starts before the first fsync waits: measured 1.9 to 2.5 times the
             # rate of fsync alone on a journaled ext4.

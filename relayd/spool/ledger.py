@@ -11,7 +11,7 @@ Refuses to know why. Fails with OSError.
 
 import contextlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import msgspec
@@ -51,7 +51,14 @@ def accepted(at: datetime, message_id: str, envelope: Envelope) -> Line:
     return Line(at, Fate.ACCEPTED, message_id, tuple(range(len(envelope.recipients))))
 
 
+def day_of(seconds: float) -> str:
+    """The name of the file for an instant, in seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+
+
 _encoder = msgspec.json.Encoder()
+# How a line says, before its ID, that a message came.
+ACCEPTED_LINE = b'"fate":"accepted","id":"'
 
 
 class Ledger:

@@ -32,10 +32,21 @@ class Message:
     links: int
 
 
-def open_message(disk: Disk, path: str, size: int, portion: int) -> Message:
-    """Read the envelope and the mail data within the first `portion` octets of a file of `size`."""
-    fd, status = open_regular(disk, path)
+class StillWritten(Exception):
+    """Somebody holds a lock on the file: a worker that has not made it durable yet."""
+
+
+def open_message(
+    disk: Disk, path: str, size: int, portion: int, *, is_known: bool = False, heeds_lock: bool = False
+) -> Message:
+    """Read the envelope and the mail data within the first `portion` octets of a file of `size`.
+
+    `is_known` is that of `open_regular`. With `heeds_lock` raise StillWritten when somebody is not done with it.
+    """
+    fd, status = open_regular(disk, path, is_known=is_known)
     try:
+        if heeds_lock and disk.is_locked(fd):
+            raise StillWritten
         if status.st_size != size:
             raise NotSound(f"it has {status.st_size} octets, its name says {size}")
         start, offset = read_head(disk, fd, size, portion)

@@ -178,7 +178,7 @@ class Queue:
                     self._stalled_until = now + _STALL_SECONDS
                     break
                 self._troubles.met(f"open {place.id}", reason, place.id)
-                self._schedule.put(place._replace(due=now + _TRY_AGAIN_SECONDS))
+                self._schedule.put(place._replace(due=now + _TRY_AGAIN_SECONDS, is_fresh=False))
                 continue
             if job is not None:
                 jobs.append(job)

@@ -26,7 +26,10 @@ _KINDS = {
 
 
 def open_regular(disk: Disk, path: str, *, is_known: bool = False) -> tuple[int, os.stat_result]:
-    """A descriptor for reading, and what it is open on; `is_known` when its folder has just said what it is."""
+    """A descriptor for reading, and what it is open on.
+
+    `is_known` when its folder, or whoever wrote it, has just said what it is.
+    """
     if not is_known:
         # Before the open, since opening some devices is an act by itself.
         _check_kind(disk.lstat(path))

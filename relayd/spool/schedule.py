@@ -23,12 +23,13 @@ _SMALLEST_PORTION = 1000
 
 
 class Place(NamedTuple):
-    """Where and when: a message file of `size` octets in the folder `state`."""
+    """Where and when: a message file of `size` octets in the folder `state`; `is_fresh` when it came just now."""
 
     due: float
     id: str
     size: int
     state: str
+    is_fresh: bool = False
 
 
 class Schedule:
@@ -55,14 +56,11 @@ class Schedule:
         """The message's place, when it has one."""
         return self._places.get(message_id)
 
-    def put(self, place: Place, *, is_fresh: bool = False) -> None:
-        """Give a message its place, instead of the one that it may have; what is due NOW keeps its order.
-
-        It is fresh when it has come just now.
-        """
+    def put(self, place: Place) -> None:
+        """Give a message its place, instead of the one that it may have; what is due NOW keeps its order."""
         self._places[place.id] = place
         if place.due == NOW:
-            (self._fresh if is_fresh else self._found).append(place)
+            (self._fresh if place.is_fresh else self._found).append(place)
         else:
             heapq.heappush(self._later, place)
 

@@ -20,6 +20,8 @@ from relayd.spool.troubles import Troubles
 
 # The clock of file systems stands still for so many seconds at most, and what changes meanwhile gets one time.
 _TICK = 0.1
+# How long a worker may take to make a message durable, as a rule.
+_MOMENT = 0.1
 # Two times of a file that differ by less are one that went through a float.
 _SAME = 0.001
 
@@ -95,9 +97,9 @@ class Watch:
         """Something has this name in new/ or cur/; it is fresh when it has come just now."""
         known = self._schedule.get(name[:LENGTH])
         if known is not None and known.state == state and name == name_of(known.id, known.size):
-            if is_fresh and known.due == NOW:
+            if is_fresh and state == "new":
                 # The folder was quicker than the word of it.
-                self._schedule.put(Place(*known), is_fresh=True)
+                self._schedule.put(known._replace(due=NOW, is_fresh=True))
             return
         parsed = parse_name(name)
         if parsed is None:
@@ -128,13 +130,17 @@ class Watch:
     def place(self, state: str, message_id: str, size: int, *, is_fresh: bool = False) -> None:
         """Put a file into the schedule, at its mtime; raise OSError."""
         if state == "new":
-            self._schedule.put(Place(NOW, message_id, size, state), is_fresh=is_fresh)
+            self._schedule.put(Place(NOW, message_id, size, state, is_fresh))
             return
         path = self._layout.message(state, name_of(message_id, size))
         due = self.due(path, self._disk.lstat(path).st_mtime)
         known = self._schedule.get(message_id)
         if known is None or known.state != state or known.size != size or abs(known.due - due) > _SAME:
             self._schedule.put(Place(due, message_id, size, state))
+
+    def postpone(self, place: Place) -> None:
+        """Somebody is not done with the file: look again in a moment, if no word of it comes before."""
+        self._schedule.put(place._replace(due=self._now().timestamp() + _MOMENT))
 
     def due(self, path: str, mtime: float) -> float:
         """When a file in cur/ is due; a time in the far future (a copy, a restore, a clock) is brought near."""
@@ -146,7 +152,12 @@ class Watch:
         return latest
 
     def is_first(self, place: Place) -> bool:
-        """Whether this file counts for its ID; of several, the others are set aside."""
+        """Whether this file counts for its ID; of several, the others are set aside.
+
+        What has come just now has a new ID: that nobody has put another file of it anywhere saves three looks.
+        """
+        if place.is_fresh:
+            return True
         name = name_of(place.id, place.size)
         for state in STATES:
             if state == place.state or not self._disk.exists(self._layout.message(state, name)):

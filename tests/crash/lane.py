@@ -19,7 +19,7 @@ from relayd.spool.queue import Queue
 from tests.crash.facts import Facts, Teller, Verdict, compare, read
 from tests.crash.town import Town, is_sound
 from tests.crash.tracing import Call, Ended, forked, traced
-from tests.crash.works import BROKEN, WORKS, Work
+from tests.crash.works import BROKEN, MENDED, WORKS, Alone, Work
 
 KILL = "signal=KILL"
 _TRIES = 3
@@ -130,9 +130,10 @@ class _Lane:
         town = self._town(work)
 
         def report(event: events.Event) -> None:
-            town.teller.say("bug", "-", *str(event).split())
+            if not isinstance(event, MENDED):
+                town.teller.say("bug", "-", *str(event).split())
 
-        town.drain(Queue(self._layout, report, longest=1e9))
+        town.drain(Queue(self._layout, report, longest=1e9, disk=Alone()))
 
     def _ended_as_meant(self, point: Point, ended: Ended) -> list[str]:
         if point.call is not None and not ended.is_injected:

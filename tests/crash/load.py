@@ -18,6 +18,7 @@ from relayd.spool.outcome import Kind
 from relayd.spool.queue import Queue
 from tests.crash.facts import Teller
 from tests.crash.town import Town
+from tests.crash.works import MENDED, Alone
 
 _LARGEST_GROUP = 12
 # Once a second in the real process; more often here, so that more of what is durable is met by a cut.
@@ -43,8 +44,19 @@ class Careless(Disk):
             super().sync_folder(path)
 
 
+class AfterACut(Alone):
+    """The machine began when this process did: so it looks at what the one before has left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = time.time()
+
+    def started(self) -> float:
+        return self._started
+
+
 DISKS: dict[str, Callable[[], Disk]] = {
-    "": Disk,
+    "": AfterACut,
     "no fsync": lambda: Careless(files=True, folders=True),
     "no fsync of files": lambda: Careless(files=True, folders=False),
     "no fsync of folders": lambda: Careless(files=False, folders=True),
@@ -76,7 +88,8 @@ def deliver(root: str, facts: Path, seed: int, disk: str) -> None:
         if isinstance(event, events.SpoolTrouble):
             # The power is gone, and nothing that is said from now on is true.
             os._exit(0)
-        town.teller.say("bug", "-", *str(event).split())
+        if not isinstance(event, MENDED):
+            town.teller.say("bug", "-", *str(event).split())
 
     queue = Queue(Layout(root), report, longest=1e9, disk=DISKS[disk]())
     town.teller.say("begins")
@@ -95,9 +108,10 @@ def drain(root: str, facts: Path) -> None:
     town = Town(Teller(facts))
 
     def report(event: events.Event) -> None:
-        town.teller.say("bug", "-", *str(event).split())
+        if not isinstance(event, MENDED):
+            town.teller.say("bug", "-", *str(event).split())
 
-    town.drain(Queue(Layout(root), report, longest=1e9))
+    town.drain(Queue(Layout(root), report, longest=1e9, disk=AfterACut()))
 
 
 def _fate(dice: random.Random, attempt: int) -> Kind:

@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Whatever takes a file name or a descriptor, but for `read`: the process waits in one when strace comes.
-_CALLS = "%file,%desc"
+# Whatever takes a file name or a descriptor, alone or many at once, but for `read`: the process waits in one when
+# strace comes.
+_CALLS = "%file,%desc,io_submit,io_getevents"
 _WAITING = "read"
 _LINE = re.compile(r"([a-z_0-9]+)\(")
 # Where only an ancestor may look on (Yama), a process can let others.

@@ -16,6 +16,7 @@ from relayd.spool.job import Job, Settlement
 from relayd.spool.layout import Layout
 from relayd.spool.outcome import Kind
 from relayd.spool.queue import Queue
+from relayd.spool.together import TogetherDisk
 from tests.crash.town import Kinds, Town, mail, taken
 from tests.spool.exchange import START
 
@@ -61,10 +62,21 @@ def _ids() -> Ids:
     return Ids(now=lambda: int(START.timestamp() * 1e9), draw=lambda below: 7)
 
 
+# What a start tells of what it has put right.
+MENDED = (events.DsnQueued, events.MessageUnfinished)
+
+
+class Alone(TogetherDisk):
+    """As in a worker; nobody else is at work, so that nothing has to be waited for before drafts are swept."""
+
+    def rest(self, seconds: float) -> None:
+        pass
+
+
 def _queue(layout: Layout, queue: type[Queue] = Queue, disk: Disk | None = None) -> Queue:
     # Its clock stands, a little behind, so that it reads the folders as often however fast it goes.
     began = datetime.now(UTC) - timedelta(seconds=_BEHIND)
-    return queue(layout, _ignore, longest=_LONGEST, disk=disk, now=lambda: began)
+    return queue(layout, _ignore, longest=_LONGEST, disk=disk or Alone(), now=lambda: began)
 
 
 def _ignore(event: events.Event) -> None:
@@ -164,10 +176,11 @@ class TellsTwice(Queue):
         return super().settle(settlement)
 
 
-class Forgetful(Disk):
+class Forgetful(Alone):
     """Broken: writes nothing into journals."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._journals: set[int] = set()
 
     def open_append(self, path: str) -> int:
@@ -192,10 +205,11 @@ class _Dies(BaseException):
     """A process ends here."""
 
 
-class _Dying(Disk):
+class _Dying(Alone):
     """At the first call of this kind on a path with this folder in it, the process is gone."""
 
     def __init__(self, call: str, folder: str) -> None:
+        super().__init__()
         self._dies_at = (call, folder)
 
     def _step(self, call: str, path: str) -> None:

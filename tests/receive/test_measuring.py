@@ -21,8 +21,8 @@ def test_commands_replies_and_waits_for_the_disk_are_told(worker: Live) -> None:
     said = {code: count for code, count in replies.items() if count}
     assert said == {"220": 1, "250": 4, "354": 1, "500": 1, "221": 1}
     assert sum(worker.slot.histogram("commit_seconds").buckets) == 1
-    # The message's file, the folder it is in, and the ledger's, which is new.
-    assert sum(worker.slot.histogram("fsync_seconds").buckets) == 3
+    # The message's file and the folder it is in, in one wait where the kernel can, and the ledger's, which is new.
+    assert sum(worker.slot.histogram("fsync_seconds").buckets) in (2, 3)
 
 
 def test_they_are_told_while_the_session_goes_on(worker: Live) -> None:

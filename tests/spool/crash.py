@@ -58,6 +58,8 @@ def _after(image: Image, is_kill: bool, facts: Facts, before: MemoryDisk, exchan
     disk = MemoryDisk.after(image, before.folders, Clock(before.clock.seconds + 1))
     # Code that forgets a step forgets it after the crash too.
     disk.skips = before.skips
+    # Only a power cut makes a machine begin anew.
+    disk.booted = disk.clock.seconds if before.tells_its_start and not is_kill else 0.0
     told: list[events.Event] = []
     world = exchange.go_on(facts)
     queue = queue_on(disk, told)

@@ -95,6 +95,8 @@ class MemoryDisk(Disk):
         self.clock = clock or Clock()
         self.capacity = capacity
         self.boot_id = "this"
+        self.booted = 0.0
+        self.tells_its_start = True
         self.folders: dict[str, Folder] = {}
         self.fault: Callable[[str, str], None] = lambda operation, path: None
         self.skips: Callable[[str, str], bool] = lambda operation, path: False
@@ -279,6 +281,7 @@ class MemoryDisk(Disk):
         return _status(self._node(path))
 
     def exists(self, path: str) -> bool:
+        self._begin("exists", path)
         if path in self.folders:
             return True
         folder, name = self._split(path)
@@ -360,6 +363,9 @@ class MemoryDisk(Disk):
 
     def boot(self) -> str:
         return self.boot_id
+
+    def started(self) -> float:
+        return self.booted
 
     def free(self, path: str) -> tuple[int, int]:
         return (10**12 if self.capacity is None else self.capacity - self.used), -1

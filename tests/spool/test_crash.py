@@ -16,7 +16,7 @@ from relayd.spool.outcome import Kind
 from relayd.spool.queue import Queue
 from tests.spool.crash import LAYOUT, Killed, losses, memory_disk, queue_on
 from tests.spool.exchange import START, Exchange, envelope
-from tests.spool.memory_disk import Clock, MemoryDisk
+from tests.spool.memory_disk import MemoryDisk
 
 MAIL = b"Subject: hello\r\n\r\nHello.\r\n"
 Skips = Callable[[str, str], bool]
@@ -173,26 +173,11 @@ def test_a_commit_without_one_of_its_steps_is_found_out(operation: str, folder: 
     assert any(committing(without(operation, folder)))
 
 
-class SyncsLate(MemoryDisk):
-    """Syncs a draft when it is a message already."""
-
-    late = -1
-
-    def sync(self, fd: int) -> None:
-        if self.path_of(fd).startswith(LAYOUT.folder("tmp")):
-            self.late = fd
-        else:
-            super().sync(fd)
-
-    def rename(self, source: str, target: str) -> None:
-        super().rename(source, target)
-        if self.late >= 0:
-            super().sync(self.late)
-
-
-def test_a_rename_before_the_sync_is_found_out() -> None:
-    """A message whose content is not durable may be visible."""
-    assert any(committing(disk=SyncsLate(Clock(START.timestamp()))))
+def test_what_a_power_cut_leaves_of_a_message_is_known_by_the_time_of_the_file() -> None:
+    """Where the system does not say when the machine began, it would lie there for a person."""
+    disk = memory_disk()
+    disk.tells_its_start = False
+    assert any("failed" in loss for loss in committing(disk=disk))
 
 
 @pytest.mark.parametrize(

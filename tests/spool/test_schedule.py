@@ -6,9 +6,14 @@ from hypothesis import strategies as st
 from relayd.spool.schedule import NOW, Place, Schedule
 
 
-def fresh(name: str) -> Place:
+def found(name: str) -> Place:
     """A message that is due now."""
     return Place(NOW, name, 1, "new")
+
+
+def fresh(name: str) -> Place:
+    """One that has come just now."""
+    return Place(NOW, name, 1, "new", is_fresh=True)
 
 
 def later(name: str, due: float) -> Place:
@@ -28,7 +33,7 @@ def test_new_messages_come_in_the_order_they_came() -> None:
     """Nothing is due before them."""
     schedule = Schedule()
     for name in "bca":
-        schedule.put(fresh(name))
+        schedule.put(found(name))
     assert schedule.next_due() == NOW
     assert popped(schedule, 1.0) == ["b", "c", "a"]
     assert schedule.next_due() is None
@@ -49,7 +54,7 @@ def test_old_messages_have_their_turn_among_new_ones() -> None:
     """However fast the new ones come."""
     schedule = Schedule()
     for number in range(100):
-        schedule.put(fresh(f"new {number}"))
+        schedule.put(found(f"new {number}"))
         schedule.put(later(f"old {number}", 1.0 + number))
     first = [schedule.pop(1000.0) for _ in range(40)]
     assert sum(place is not None and place.state == "cur" for place in first) == 10
@@ -59,9 +64,9 @@ def test_mail_that_has_just_come_goes_before_what_was_found() -> None:
     """But one in four of the others goes all the same."""
     schedule = Schedule()
     for number in range(100):
-        schedule.put(fresh(f"found {number}"))
+        schedule.put(found(f"found {number}"))
     for number in range(30):
-        schedule.put(fresh(f"fresh {number}"), is_fresh=True)
+        schedule.put(fresh(f"fresh {number}"))
     first = [place.id for _ in range(40) if (place := schedule.pop(1.0)) is not None]
     assert [name for name in first if name.startswith("fresh")] == [f"fresh {number}" for number in range(30)]
     assert popped(schedule, 1.0) == [f"found {number}" for number in range(10, 100)]
@@ -71,9 +76,9 @@ def test_behind_a_long_line_the_latest_message_does_not_wait_for_all_of_it() -> 
     """A mailing does not hold up what comes after it; one that was given up meanwhile is not taken."""
     schedule = Schedule()
     for number in range(5000):
-        schedule.put(fresh(f"mailing {number}"), is_fresh=True)
-    schedule.put(fresh("single"), is_fresh=True)
-    schedule.put(fresh("gone"), is_fresh=True)
+        schedule.put(fresh(f"mailing {number}"))
+    schedule.put(fresh("single"))
+    schedule.put(fresh("gone"))
     schedule.forget("gone")
     first = [place.id for _ in range(8) if (place := schedule.pop(1.0)) is not None]
     assert "single" in first
@@ -85,8 +90,8 @@ def test_mail_that_comes_without_end_starves_nobody() -> None:
     """Neither what was found nor what has waited."""
     schedule = Schedule()
     for number in range(100):
-        schedule.put(fresh(f"fresh {number}"), is_fresh=True)
-        schedule.put(fresh(f"found {number}"))
+        schedule.put(fresh(f"fresh {number}"))
+        schedule.put(found(f"found {number}"))
         schedule.put(later(f"old {number}", 1.0 + number))
     first = [place.id for _ in range(40) if (place := schedule.pop(1000.0)) is not None]
     kinds = [name.partition(" ")[0] for name in first]
@@ -150,7 +155,7 @@ def test_the_schedule_is_what_a_plain_list_would_be(steps: list[tuple[str, int, 
             schedule.put(later(name, float(due)))
             plain[name] = float(due)
         elif step == "now":
-            schedule.put(fresh(name))
+            schedule.put(found(name))
             plain[name] = NOW
         elif step == "forget":
             schedule.forget(name)
