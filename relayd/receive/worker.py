@@ -78,7 +78,14 @@ class Worker:
         self._disk = post.disk
         # Seconds of each group, from the committer's thread.
         self._commits: deque[float] = deque()
-        self._listening = Listening(self.loop, post.listeners, self._protocol, self._end_if_empty)
+        self._listening = Listening(
+            self.loop,
+            post.listeners,
+            self._protocol,
+            self._end_if_empty,
+            self.record.session_refused,
+            self._listener_died,
+        )
         self._hints = post.hints
         self._channel = post.channel
         self._committer: Clerk[Draft, str | SpoolError] = Clerk(
@@ -103,7 +110,7 @@ class Worker:
         self.loop.set_exception_handler(self._unexpected)
         # Clients that wait come in as soon as the first listener is served, and are counted.
         self._tally.begin()
-        await self._listening.open()
+        self._listening.open()
         self.loop.add_reader(self._channel.fileno(), self._hear_master)
         self.door.most = most_sessions()
         self._sweep()
@@ -245,6 +252,10 @@ class Worker:
         self._until = min(self._until, self.loop.time() + seconds)
         self._deadline = self.loop.call_at(self._until, self._cut)
 
+    def _listener_died(self, error: OSError) -> None:
+        self.record.bug("listener", error)
+        self._retire(_CRASH_SECONDS, _CRASHED)
+
     def _cut(self) -> None:
         """Time is up: 421 to everyone, and the end a moment later whoever still hangs on."""
         for connection in list(self._connections):
@@ -270,9 +281,6 @@ class Worker:
             connection.sweep(now, self.config.session.timeout)
         # Lines that could not be written are tried again when nothing else happens.
         self.record.log.flush()
-        if self._listening.has_died():
-            self.record.bug("listener", RuntimeError("a listener has died"))
-            self._retire(_CRASH_SECONDS, _CRASHED)
 
     def _measure(self) -> None:
         """Tell the counters what is too frequent to be told one by one; the end of a crashing process is not."""
