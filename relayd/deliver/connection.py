@@ -51,6 +51,11 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
+        # What is waited for, and until when. One alarm goes on from message to message, and looks when it rings.
+        self._awaited: tuple[Phase, int] | None = None
+        self._due = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._rings = 0.0
         self._writable: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         # When it must have come to MAIL, or in a transaction to the final dot, by the event loop's clock.
@@ -76,7 +81,7 @@ class Connection(asyncio.Protocol):
         if self.conversation.phase is Phase.TLS:
             self._shake_hands()
         self._flush()
-        self._wake()
+        self._tell()
         if not self.is_open:
             self._close_after(phase)
 
@@ -90,13 +95,13 @@ class Connection(asyncio.Protocol):
         self.conversation.secured(f"{version} {cipher}{resumed}")
         if not spoke:
             self._flush()
-        self._wake()
+        self._tell()
 
     def insecure(self, reason: str) -> None:
         """TLS has failed."""
         phase = self.conversation.phase
         self.conversation.lose(reply(451, "4.7.5", f"TLS: {reason}"))
-        self._wake()
+        self._tell()
         self._close_after(phase)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -104,7 +109,9 @@ class Connection(asyncio.Protocol):
         why = f" ({exc})" if exc else ""
         phase = self.conversation.phase
         self.conversation.lose(reply(451, "4.4.2", f"lost the connection while waiting for: {phase.value}{why}"))
-        self._wake()
+        self._tell()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self.resume_writing()
         # Who waited for it may have been cancelled, and it with them.
         if not self._gone.done():
@@ -196,7 +203,7 @@ class Connection(asyncio.Protocol):
     def give_up(self, why: Reply) -> None:
         """Close without a word, for a reason that the conversation's last event has."""
         self.conversation.lose(why)
-        self._wake()
+        self._tell()
         self._transport.abort()
 
     def _finish_content(self, octets: bytes) -> None:
@@ -207,33 +214,60 @@ class Connection(asyncio.Protocol):
             self._transport.write(octets)
 
     async def _answer(self) -> None:
-        """Wait until what is waited for has come, or is another. Octets that are no whole reply gain no time."""
+        """Wait until the answers that were waited for have come to something."""
         self._flush()
-        awaited = self._awaited()
-        timer = self._timer(awaited[0])
+        self._waiter = self._loop.create_future()
         try:
-            while self._awaited() == awaited:
-                self._waiter = self._loop.create_future()
-                await self._waiter
+            self._tell()
+            await self._waiter
         finally:
-            timer.cancel()
-            self._waiter = None
+            self._waiter = self._awaited = None
 
-    def _timer(self, phase: Phase) -> asyncio.TimerHandle:
+    def _tell(self) -> None:
+        """Wake who waits when there is something to hear; else the next answer has its time from now.
+
+        Octets that are no whole reply gain no time.
+        """
+        if self._waiter is None or self._waiter.done():
+            return
+        phase = self.conversation.phase
+        if self.conversation.has_news or phase is Phase.CLOSED or phase is Phase.READY:
+            self._waiter.set_result(None)
+            return
+        awaited = phase, self.conversation.answers
+        if awaited != self._awaited:
+            self._awaited = awaited
+            self._due = self._loop.time() + self._seconds(phase)
+            if self._alarm is None or self._due < self._rings:
+                self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._rings = self._due
+        self._alarm = self._loop.call_later(max(0.0, self._due - self._loop.time()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._awaited is None:
+            return
+        if self._loop.time() < self._due:
+            self._set_alarm()
+        else:
+            self._time_out(self._awaited[0])
+
+    def _seconds(self, phase: Phase) -> float:
         """Each answer has its time, and all together have theirs; the one to the final dot would leave a doubt."""
         seconds = self._limits.replies[phase]
-        if phase not in (Phase.FINAL, Phase.RESET):
-            seconds = min(seconds, self._until - self._loop.time())
-        return self._loop.call_later(max(0.0, seconds), self._time_out, phase)
-
-    def _awaited(self) -> tuple[Phase, int]:
-        return self.conversation.phase, self.conversation.answers
+        if phase in (Phase.FINAL, Phase.RESET):
+            return seconds
+        return max(0.0, min(seconds, self._until - self._loop.time()))
 
     async def _write(self, octets: bytes) -> None:
         if not self._transport.is_closing():
             self._transport.write(octets)
         if self._writable is not None:
-            timer = self._timer(Phase.CONTENT)
+            timer = self._loop.call_later(self._seconds(Phase.CONTENT), self._time_out, Phase.CONTENT)
             try:
                 await self._writable
             finally:
@@ -264,10 +298,6 @@ class Connection(asyncio.Protocol):
         commands = self.conversation.output()
         if commands and not self._transport.is_closing():
             self._transport.write(commands)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def _time_out(self, phase: Phase) -> None:
         self.give_up(reply(451, "4.4.2", f"timeout while waiting for: {phase.value}"))

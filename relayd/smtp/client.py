@@ -102,6 +102,11 @@ class Conversation:
             words = error.how if self._opening.has_credentials else error
             self.lose(reply(451, "4.5.0", f"protocol error: {words}"))
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `next_event` has something to say."""
+        return bool(self._events)
+
     def next_event(self) -> Event | None:
         """What happened next, or None."""
         return self._events.popleft() if self._events else None

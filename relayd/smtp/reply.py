@@ -7,6 +7,7 @@ too, with the enhanced code of RFC 3463 that names it, so that everything after 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)")
@@ -14,6 +15,8 @@ _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)")
 # In octets. Section 4.5.3.1.5 allows 512 a line; real servers send longer ones, and many. Beyond this bound a peer
 # is not talking to us but filling our memory.
 MAXIMUM_REPLY = 16_384
+# Lines up to so many octets are remembered, since the same ones come again and again.
+_SHORT = 128
 
 
 class NotAReply(ValueError):
@@ -111,6 +114,9 @@ class Parser:
             self._check_length(self._octets)
             line = bytes(self._buffer[:end]).removesuffix(b"\r")
             del self._buffer[: end + 1]
+            if not self._lines and line[3:4] == b" " and len(line) <= _SHORT:
+                self._octets = 0
+                return _single(line)
             if self._take(line):
                 lines, self._lines, self._octets = self._lines, [], 0
                 return _assemble(self._code, lines)
@@ -124,15 +130,28 @@ class Parser:
 
     def _take(self, line: bytes) -> bool:
         """Keep one line; True when it is the reply's last."""
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise NotAReply("not a reply", printable(line[:80].decode("utf-8", "replace")))
-        code = int(match[1])
+        code, is_last, text = _parsed(line)
         if self._lines and code != self._code:
             raise NotAReply(f"a reply that begins with {self._code} and goes on with {code}")
         self._code = code
-        self._lines.append(printable((match[3] or b"").decode("utf-8", "replace")))
-        return match[2] != b"-"
+        self._lines.append(text)
+        return is_last
+
+
+def _parsed(line: bytes) -> tuple[int, bool, str]:
+    """A line's code, whether it is the reply's last, and its text."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise NotAReply("not a reply", printable(line[:80].decode("utf-8", "replace")))
+    return int(match[1]), match[2] != b"-", printable((match[3] or b"").decode("utf-8", "replace"))
+
+
+# A server says the same to MAIL, RCPT and DATA for each message: a third of what a message costs here.
+@lru_cache(maxsize=256)
+def _single(line: bytes) -> Reply:
+    """A reply of one line."""
+    code, _, text = _parsed(line)
+    return _assemble(code, [text])
 
 
 def _assemble(code: int, lines: list[str]) -> Reply:
