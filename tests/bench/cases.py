@@ -25,6 +25,7 @@ class Case:
     is_kept: bool = True
     is_timed: bool = False
     is_secured: bool = False
+    is_secured_out: bool = False
     is_pipelined: bool = False
     is_client: bool = False
     domains: tuple[str, ...] = ("example.test",)
@@ -66,9 +67,7 @@ CASES = (
         domains=tuple(f"d{number}.test" for number in range(1, DESTINATIONS + 1)),
     ),
     Case("starttls-in", "4 KiB on 20 kept sessions with STARTTLS from the client", 2000, is_secured=True),
-    Case(
-        "starttls-out", "4 KiB, STARTTLS to the exchanger", 0, reason="relayd does not start TLS to exchangers yet"
-    ),
+    Case("starttls-out", "4 KiB on 20 kept sessions, STARTTLS to the exchanger", 2000, is_secured_out=True),
     Case("pipelining", "4 KiB on 20 kept sessions with PIPELINING", 3000, is_pipelined=True),
     Case("deferred", "4 KiB, 100,000 others deferred in the queue", 2000, waiting=100_000),
     Case("limits", "what nothing can be faster than", 4000, has_floor=True, has_servers=False),

@@ -10,11 +10,13 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.world.authority import Papers
 from tests.world.network import free_port
 
 _COUNTERS = re.compile(rb"mesg=(\d+)\s*\r")
@@ -77,13 +79,17 @@ class CountingSink:
 
 
 @contextmanager
-def counting_sink(address: str) -> Iterator[CountingSink]:
-    """Run one at this address of loopback, or at all addresses: "0.0.0.0"."""
+def counting_sink(address: str, papers: Papers | None = None) -> Iterator[CountingSink]:
+    """Run one at this address of loopback, or at all addresses: "0.0.0.0". With papers it starts TLS."""
     port = free_port(address)
-    command = [program("smtp-sink"), "-c"]
-    if os.geteuid() == 0:
-        command += ["-u", "nobody"]
-    command += [f"{address}:{port}", _BACKLOG]
+    if papers is None:
+        command = [program("smtp-sink"), "-c"]
+        if os.geteuid() == 0:
+            command += ["-u", "nobody"]
+        command += [f"{address}:{port}", _BACKLOG]
+    else:
+        command = [sys.executable, "-I", "-m", "tests.bench.tls_sink", address, str(port)]
+        command += [str(papers.certificate), str(papers.key)]
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:

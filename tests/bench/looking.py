@@ -6,6 +6,7 @@ those figures are missing.
 """
 
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -14,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,8 @@ _PERIOD = 0.05
 _ATTACH_SECONDS = 15.0
 _DETACH_SECONDS = 30.0
 _SYNCS = ("fsync", "fdatasync", "syncfs", "sync")
+# One for each file, also where the kernel syncs many for one call.
+_SYNCED = "ext4:ext4_sync_file_enter"
 _EVERY = "raw_syscalls:sys_enter"
 _EVENTS = (_EVERY, *(f"syscalls:sys_enter_{name}" for name in _SYNCS))
 # "% time     seconds  usecs/call     calls    errors syscall"
@@ -38,23 +41,45 @@ class Calls(NamedTuple):
     syncs: int
 
 
-def calls(members: Family, work: Callable[[], object]) -> Calls | None:
-    """How many system calls were made during some work; None where that cannot be seen."""
-    return _by_perf(members, work) or _by_strace(members, work)
+def calls(members: Family, work: Callable[[], object], folder: Path) -> Calls | None:
+    """How many system calls were made during some work; None where that cannot be seen.
+
+    A server may hand many files to one call (io_submit). So what counts as a sync is, where the file system of
+    `folder` tells, each file that it was asked to sync, whoever asked and however.
+    """
+    device = os.stat(folder).st_dev
+    number = os.major(device) << 20 | os.minor(device)
+    arguments = ["-a", "-e", _SYNCED, "--filter", f"dev == {number}"]
+    with _perf(arguments) as synced:
+        counted = _by_perf(members, work) or _by_strace(members, work)
+    found = None if synced is None else perf_count(synced(), _SYNCED)
+    return counted if counted is None or found is None else counted._replace(syncs=found)
 
 
 def _by_perf(members: Family, work: Callable[[], object]) -> Calls | None:
-    """It counts from the moment when it has said that it does."""
+    with _perf(["-e", ",".join(_EVENTS), "-p", ",".join(map(str, members.pids()))]) as found:
+        if found is None:
+            return None
+        work()
+    return perf_counts(found())
+
+
+@contextmanager
+def _perf(arguments: Sequence[str]) -> Iterator[Callable[[], str] | None]:
+    """Count meanwhile, from the moment when perf has said that it does; the text is there afterwards.
+
+    None where perf cannot.
+    """
     if shutil.which("perf") is None:
-        return None
+        yield None
+        return
     ours, theirs = socket.socketpair()
     with tempfile.TemporaryDirectory() as folder, ours:
-        file = Path(folder) / "calls"
-        command = ["perf", "stat", "-x", ",", "-o", str(file), "-e", ",".join(_EVENTS), "-D", "-1"]
-        command += ["--control", f"fd:{theirs.fileno()},{theirs.fileno()}"]
-        command += ["-p", ",".join(map(str, members.pids()))]
+        file = Path(folder) / "counts"
+        control = f"fd:{theirs.fileno()},{theirs.fileno()}"
+        text = ""
         with subprocess.Popen(
-            command,
+            ["perf", "stat", "-x", ",", "-o", str(file), "-D", "-1", "--control", control, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -62,12 +87,10 @@ def _by_perf(members: Family, work: Callable[[], object]) -> Calls | None:
         ) as perf:
             theirs.close()
             try:
-                if not _is_enabled(ours):
-                    return None
-                work()
+                yield (lambda: text) if _is_enabled(ours) else None
             finally:
                 _end(perf)
-        return perf_counts(file.read_text()) if file.exists() else None
+                text = file.read_text() if file.exists() else ""
 
 
 def _is_enabled(perf: socket.socket) -> bool:
@@ -98,14 +121,18 @@ def _by_strace(members: Family, work: Callable[[], object]) -> Calls | None:
 
 def perf_counts(text: str) -> Calls | None:
     """What `perf stat -x,` writes; None where it could not count everything."""
-    counts = {}
+    every, *syncs = (perf_count(text, event) for event in _EVENTS)
+    known = [count for count in syncs if count is not None]
+    return None if every is None or len(known) < len(syncs) else Calls(every, sum(known))
+
+
+def perf_count(text: str, event: str) -> int | None:
+    """The count of one event in it; None where it could not be counted."""
     for line in text.splitlines():
-        count, _, event, *_ = (*line.split(","), "", "")
-        if event in _EVENTS and count.isdigit():
-            counts[event] = int(count)
-    if len(counts) < len(_EVENTS):
-        return None
-    return Calls(counts.pop(_EVERY), sum(counts.values()))
+        count, _, name, *_ = (*line.split(","), "", "")
+        if name == event and count.isdigit():
+            return int(count)
+    return None
 
 
 def strace_counts(text: str) -> Calls | None:

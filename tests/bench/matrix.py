@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from tests.bench import looking, private_postfix
 from tests.bench.cases import Case, zone
@@ -76,17 +77,23 @@ def measure(cases: list[Case], plan: Plan, ground: Ground) -> Result:
 def _case(case: Case, plan: Plan, ground: Ground, rounds: dict[str, list[Figures]]) -> None:
     with ExitStack() as stack:
         # Each of many destinations has an address of its own.
-        exchanger = stack.enter_context(counting_sink("0.0.0.0" if len(case.domains) > 1 else "127.0.0.2"))
+        papers = _papers(ground) if case.is_secured or case.is_secured_out else None
+        exchanger = stack.enter_context(
+            counting_sink(
+                "0.0.0.0" if len(case.domains) > 1 else "127.0.0.2", papers if case.is_secured_out else None
+            )
+        )
         subjects: list[Subject] = []
         servers: list[Through] = []
         if case.has_servers:
             names = stack.enter_context(NameServer(zone()))
-            papers = _papers(ground) if case.is_secured else None
             server: Server = stack.enter_context(relayd(exchanger.port, names.address[1], papers, case.waiting))
             servers.append(Through(server, exchanger, ground))
             if plan.has_postfix:
                 server = stack.enter_context(
-                    private_postfix.postfix(ground.folder, exchanger.port, papers, case.waiting)
+                    private_postfix.postfix(
+                        ground.folder, exchanger.port, papers, case.waiting, is_secured_out=case.is_secured_out
+                    )
                 )
                 servers.append(Through(server, exchanger, ground))
             subjects += servers
@@ -111,12 +118,12 @@ def _case(case: Case, plan: Plan, ground: Ground, rounds: dict[str, list[Figures
             _say(case, number, {name: each[-1] for name, each in rounds.items()})
         for each in servers:
             if plan.is_looked_at and time.monotonic() < plan.deadline:
-                looks[each.name] |= _look(each, case, plan)
+                looks[each.name] |= _look(each, case, plan, ground.folder)
             # No round of its own: it has none of the rates.
             rounds[each.name].append(looks[each.name])
 
 
-def _look(subject: Through, case: Case, plan: Plan) -> Figures:
+def _look(subject: Through, case: Case, plan: Plan, folder: Path) -> Figures:
     members = subject.server.family
     figures: Figures = {}
     if case.octets > 10**6:
@@ -128,7 +135,7 @@ def _look(subject: Through, case: Case, plan: Plan) -> Figures:
         subject.run(case, plan.round_seconds)
     figures["peak_mb"] = highest[0] / 1e6
     fewer = case.scaled(_LOOKED_AT)
-    counted = looking.calls(members, lambda: subject.run(fewer, plan.round_seconds))
+    counted = looking.calls(members, lambda: subject.run(fewer, plan.round_seconds), folder)
     if counted is not None:
         figures["fsyncs"] = counted.syncs / fewer.messages
         figures["syscalls"] = counted.all / fewer.messages

@@ -81,7 +81,7 @@ qmgr_message_recipient_limit = 40000
 # Connections are kept on demand, as by default: kept for every destination they cost a fifth more processor time.
 initial_destination_concurrency = 20
 default_destination_concurrency_limit = 20
-smtp_tls_security_level = none
+smtp_tls_security_level = {outward}
 """
 _TLS = """\
 smtpd_tls_security_level = may
@@ -155,11 +155,13 @@ class Postfix:
 
 
 @contextmanager
-def postfix(ground: Path, exchanger_port: int, papers: Papers | None, waiting: int) -> Iterator[Postfix]:
+def postfix(
+    ground: Path, exchanger_port: int, papers: Papers | None, waiting: int, *, is_secured_out: bool = False
+) -> Iterator[Postfix]:
     """Start one, with so many deferred messages in its queue, and stop it at the end."""
     folder = ground / "postfix"
     port = free_port()
-    _prepare(folder, port, exchanger_port, papers)
+    _prepare(folder, port, exchanger_port, papers, outward="may" if is_secured_out else "none")
     with family("postfix") as members:
         try:
             with members.birth():
@@ -179,7 +181,7 @@ def postfix(ground: Path, exchanger_port: int, papers: Papers | None, waiting: i
             shutil.rmtree(folder)
 
 
-def _prepare(folder: Path, port: int, exchanger_port: int, papers: Papers | None) -> None:
+def _prepare(folder: Path, port: int, exchanger_port: int, papers: Papers | None, *, outward: str) -> None:
     owner = pwd.getpwnam("postfix")
     queue, data, configuration = folder / "queue", folder / "data", folder / "etc"
     for each in (folder, queue, data, configuration):
@@ -194,7 +196,7 @@ def _prepare(folder: Path, port: int, exchanger_port: int, papers: Papers | None
     transport = configuration / "transport"
     lines = [f"d{number}.test smtp:[127.0.1.{number}]:{exchanger_port}\n" for number in range(1, DESTINATIONS + 1)]
     transport.write_text("".join([f"{_DEAD} retry:4.4.1 dead\n", *lines]))
-    main = _MAIN.format(queue=queue, data=data, port=exchanger_port, transport=transport)
+    main = _MAIN.format(queue=queue, data=data, port=exchanger_port, transport=transport, outward=outward)
     if papers is not None:
         main += _TLS.format(key=papers.key, certificate=papers.certificate)
     (configuration / "main.cf").write_text(main)
