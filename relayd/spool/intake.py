@@ -229,8 +229,9 @@ class Intake:
             failures = {draft.id: SpoolFailed("new/ could not be synced before") for draft in drafts}
         written = self._attempt(drafts, failures, self._write)
         # What the delivery process does not read whole as it takes it must be whole before it is seen.
-        first = self._attempt(written, failures, lambda draft: draft.finish() if draft.size > WHOLE else None)
-        visible = self._attempt(first, failures, self._rename)
+        first = [draft for draft in written if draft.size > WHOLE and not draft.is_synced]
+        self._note(first, self._disk.sync_all([draft.fd for draft in first]), failures)
+        visible = self._attempt(written, failures, self._rename)
         if visible:
             self._sync(visible, failures)
             done = [draft for draft in visible if draft.id not in failures]
@@ -246,10 +247,7 @@ class Intake:
         """Wait until content and names are on the medium."""
         waiting = [draft for draft in drafts if not draft.is_synced]
         found, error = self._disk.sync_with_folder([draft.fd for draft in waiting], self._layout.folder("new"))
-        for draft, failure in zip(waiting, found, strict=True):
-            draft.is_synced = failure is None
-            if failure is not None:
-                failures[draft.id] = draft.failed(failure)
+        self._note(waiting, found, failures)
         if error is not None:
             self._is_broken = True
             uncertain = SpoolFailed(f"fsync new/: {error.strerror or error}", uncertain=True)
@@ -257,6 +255,14 @@ class Intake:
                 if draft.id not in failures:
                     failures[draft.id] = uncertain
                     draft.settle()
+
+    @staticmethod
+    def _note(drafts: Sequence[Draft], found: Sequence[OSError | None], failures: dict[str, SpoolError]) -> None:
+        """What came of the syncs of their contents."""
+        for draft, error in zip(drafts, found, strict=True):
+            draft.is_synced = error is None
+            if error is not None:
+                failures[draft.id] = draft.failed(error)
 
     @staticmethod
     def _attempt(

@@ -5,6 +5,7 @@ A state machine of hypothesis drives the queue on the disk in memory. The exchan
 
 import random
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -229,7 +230,14 @@ class Moves(RuleBasedStateMachine):
                 self.owing[job.id].add(each.attempt)
 
 
-TestMoves = Moves.TestCase
-TestMoves.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+class TestMoves(Moves.TestCase):  # type: ignore[misc]
+    """Some of them."""
+
+    settings = settings(max_examples=8, stateful_step_count=25, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.long
+class TestManyMoves(Moves.TestCase):  # type: ignore[misc]
+    """As many as there is time for."""
+
+    settings = settings(max_examples=100, stateful_step_count=25, suppress_health_check=list(HealthCheck))

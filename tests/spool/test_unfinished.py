@@ -133,6 +133,20 @@ def test_a_message_that_cannot_be_synced_is_taken_back() -> None:
     assert len(disk._open) == 1
 
 
+@pytest.mark.parametrize(("octets", "order"), [(1000, ["rename", "sync"]), (100_000, ["sync", "rename"])])
+def test_a_message_that_is_not_read_whole_as_it_is_taken_is_durable_before_it_is_seen(
+    octets: int, order: list[str]
+) -> None:
+    """What a power cut leaves of a small one shows as it is read."""
+    disk = memory_disk()
+    intake = Intake(LAYOUT, 0, disk=disk, now=disk.clock)
+    draft = intake.begin(envelope("one"))
+    draft.write(b"x" * octets + b"\r\n")
+    intake.commit([draft])
+    steps = [operation for operation, path in disk.calls if draft.id in path]
+    assert [step for step in steps if step in ("sync", "rename")] == order
+
+
 def test_a_message_that_has_just_come_takes_few_looks() -> None:
     """Who has put what where is asked for what was found in the folders, not for what a worker has told of."""
     disk = memory_disk()
