@@ -1,6 +1,7 @@
 """`relayd reload`: have the configuration read anew, and wait until every process is one that works by it."""
 
 import argparse
+import os
 
 from relayd.base.mistake import ConfigError
 from relayd.cli.arguments import configuration
@@ -23,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     except NotRunning as error:
         # It is found by what the file says now, and where nothing was ever started, something else may run.
         other = "; one that runs with another [spool] directory or pid_file: restart needed"
-        complain(f"{error}{'' if pid_file.parent.is_dir() else other}")
+        complain(f"{error}{'' if os.path.isdir(pid_file.parent) else other}")
         return NOT_RUNNING
     for warning in outcome.warnings:
         complain(f"warning: {warning}")

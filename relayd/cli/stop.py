@@ -7,6 +7,7 @@ import select
 import signal
 from pathlib import Path
 
+from relayd.base.sections import Process
 from relayd.cli.arguments import configuration
 from relayd.cli.output import complain
 from relayd.master import control, pidfile
@@ -19,10 +20,16 @@ _MARGIN_SECONDS = 15.0
 
 def run(arguments: argparse.Namespace) -> int:
     """See the module."""
-    config = configuration(arguments)
-    pid_file = config.process.pid_file
+    return stop(configuration(arguments).process)
+
+
+def stop(
+    process: Process, *, answer_seconds: float = control.ANSWER_SECONDS, margin_seconds: float = _MARGIN_SECONDS
+) -> int:
+    """Ask the master, which answers within a time, and ends within its own time and a margin; the exit status."""
+    pid_file = process.pid_file
     try:
-        pid = control.ask(pid_file, StopPlease()).pid
+        pid = control.ask(pid_file, StopPlease(), seconds=answer_seconds).pid
         master = os.pidfd_open(pid)
     except NotRunning:
         found = signalled(pid_file, signal.SIGTERM)
@@ -36,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     try:
         # It counts before anybody has reaped it.
-        ended, _, _ = select.select([master], [], [], config.process.stop_timeout + _MARGIN_SECONDS)
+        ended, _, _ = select.select([master], [], [], process.stop_timeout + margin_seconds)
     finally:
         os.close(master)
     if not ended:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _LARGEST = 1 << 20
 _BACKLOG = 16
-_ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
 # An order waits for the disk, once for each message.
 _ORDER_SECONDS = 120.0
 # Another one may be under way, and goes first.
@@ -146,7 +146,7 @@ class Control:
             self._path.unlink()
 
 
-def ask(pid_file: Path, request: StatusPlease | StopPlease, *, seconds: float = _ANSWER_SECONDS) -> Report:
+def ask(pid_file: Path, request: StatusPlease | StopPlease, *, seconds: float = ANSWER_SECONDS) -> Report:
     """Put a question to the master; raise NotRunning, or PermissionError when it belongs to another user."""
     return _ask(pid_file, request, _report, seconds)
 

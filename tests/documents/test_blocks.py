@@ -76,8 +76,16 @@ def is_run(document: Path) -> bool:
     return any(each.kind not in ("text", "sh by-hand") for each in blocks(text)) or any(asked(text))
 
 
+# The longest is for the long run.
+PLAYED = [
+    pytest.param(each, marks=[pytest.mark.long] if each.name == "operation.md" else [])
+    for each in DOCUMENTS
+    if is_run(each)
+]
+
+
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "nothing is missing")
-@pytest.mark.parametrize("document", [each for each in DOCUMENTS if is_run(each)], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", PLAYED, ids=lambda path: path.name)
 def test_what_a_document_shows_is_what_happens(document: Path) -> None:
     """Each block is run in a checkout, a network and a table of processes that nobody else uses."""
     alone = ["unshare", "--net", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]

@@ -6,16 +6,19 @@ through the real command, to prove that it is the same.
 
 import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+import relayd.cli
 from relayd.cli import main
 from tests.world.relay import USER, relay
 
@@ -52,12 +55,25 @@ class Desk:
 
     def says(self, *words: str, uid: int | None = None) -> Said:
         """Carry out one command, as a process of its own."""
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-            child = os.fork()
-            if child == 0:
-                _be(words, self.folder, output.fileno(), errors.fileno(), uid)
-            _, status = os.waitpid(child, 0)
-            return Said(os.waitstatus_to_exitcode(status), _text(output.fileno()), _text(errors.fileno()))
+        return carried_out(self.folder, *words, uid=uid)
+
+
+def carried_out(folder: Path, *words: str, uid: int | None = None) -> Said:
+    """Carry out one command in this folder, as a process of its own that is forked from this one."""
+    _load()
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        child = os.fork()
+        if child == 0:
+            _be(words, folder, output.fileno(), errors.fileno(), uid)
+        _, status = os.waitpid(child, 0)
+        return Said(os.waitstatus_to_exitcode(status), _text(output.fileno()), _text(errors.fileno()))
+
+
+@cache
+def _load() -> None:
+    """Have here what the commands are made of: else each of hundreds would read it."""
+    for module in pkgutil.walk_packages(relayd.cli.__path__, "relayd.cli."):
+        importlib.import_module(module.name)
 
 
 def _be(words: tuple[str, ...], folder: Path, output: int, errors: int, uid: int | None) -> None:
@@ -94,7 +110,7 @@ def desk() -> Iterator[Desk]:
     """With a spool that has been used."""
     with relay() as running:
         running.start()
-        running.stop()
+        running.leave()
         yield Desk(running.folder)
 
 
@@ -347,8 +363,6 @@ def test_a_configuration_that_may_not_be_read_is_one_line(desk: Desk) -> None:
     """As a user whose file it is not."""
     if os.geteuid() != 0:
         pytest.skip("needs root: becomes another user")
-    # What that user cannot import, where the checkout is root's.
-    importlib.import_module("relayd.cli.check")
     path = desk.folder / "secret.toml"
     path.write_text(GOOD)
     path.chmod(0o600)
@@ -386,11 +400,9 @@ def test_the_real_command_says_the_same(words: list[str], status: int, errors: s
 @pytest.mark.parametrize("command", ["status", "queue list", "--version", "route a@example.org", "audit"])
 def test_a_full_disk_below_the_output_is_one_line(desk: Desk, command: str) -> None:
     """/dev/full: what the command has to say is lost, and that is said."""
-    with relay() as running, open("/dev/full", "w") as full:
-        running.start()
-        running.stop()
+    with open("/dev/full", "w") as full:
         words = [sys.executable, "-I", "-m", "relayd", *command.split()]
-        words += [] if command.startswith("-") else ["-c", str(running.config)]
+        words += [] if command.startswith("-") else ["-c", str(desk.config)]
         said = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
         assert said.returncode != 0
         assert len(said.stderr.splitlines()) == 1, said.stderr
@@ -439,6 +451,8 @@ STRANGE = (
     "brackets",
     "another format",
 )
+# What could make a command hang, read for ever or recurse for ever; the long run has all.
+OFTEN = ("folder", "FIFO", "link to a device", "brackets")
 COMMANDS = ("status", "queue list", f"queue show {ID}", f"trace {ID}", "audit", f"queue fail {ID}", "check")
 
 
@@ -446,7 +460,9 @@ COMMANDS = ("status", "queue list", f"queue show {ID}", f"trace {ID}", "audit", 
     "place",
     [f"new/{ID},S=10", f"failed/{ID},S=10", f"journal/{ID}", "ledger/2026-01-01", "exchangers", "pause", "format"],
 )
-@pytest.mark.parametrize("what", STRANGE)
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=[] if what in OFTEN else [pytest.mark.long]) for what in STRANGE]
+)
 def test_a_strange_file_in_the_spool_is_no_traceback(desk: Desk, place: str, what: str) -> None:
     """No command hangs, dies or prints what a terminal would obey; those that cannot go on say why in one line."""
     path = desk.spool / place

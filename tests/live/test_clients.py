@@ -3,6 +3,7 @@
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +13,25 @@ _SECONDS = 60.0
 LETTER = (
     b"From: Alice <alice@example.org>\r\nTo: bob@example.test\r\nSubject: Hello\r\n\r\n.dot\r\n..two\r\nend\r\n"
 )
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Service]:
+    """One for all tests that need nothing else."""
+    with service() as made:
+        yield made
+
+
+@pytest.fixture
+def there(shared: Service) -> Service:
+    """The same, with nothing delivered yet."""
+    shared.exchanger.forget()
+    return shared
+
+
+def accepted(there: Service) -> int:
+    """How many messages it has accepted so far."""
+    return int(there.running.report()["totals"]["accepted"])
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -56,65 +76,61 @@ LOGIN = ("--auth-user", NAME, "--auth-password", PASSWORD, "--auth-hide-password
 
 @needs_swaks_tls
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-def test_swaks_with_starttls_and_auth(mechanism: str) -> None:
+def test_swaks_with_starttls_and_auth(mechanism: str, there: Service) -> None:
     """--tls --auth: the message arrives with its dots as they were."""
-    with service() as there:
-        sent = swaks(there.submission, "--tls", "--auth", mechanism, *LOGIN)
-        assert sent.returncode == 0, sent.stdout
-        assert b"TLS started with cipher TLSv1." in sent.stdout
-        assert body(there) == b".dot\r\n..two\r\nend"
-        assert protocol(there) == b"ESMTPSA"
+    sent = swaks(there.submission, "--tls", "--auth", mechanism, *LOGIN)
+    assert sent.returncode == 0, sent.stdout
+    assert b"TLS started with cipher TLSv1." in sent.stdout
+    assert body(there) == b".dot\r\n..two\r\nend"
+    assert protocol(there) == b"ESMTPSA"
 
 
 @needs_swaks_tls
-def test_swaks_with_tls_on_connect_and_pipelining() -> None:
+def test_swaks_with_tls_on_connect_and_pipelining(there: Service) -> None:
     """--tls-on-connect --pipeline: RFC 8314 and RFC 2920 together."""
-    with service() as there:
-        sent = swaks(there.implicit, "--tls-on-connect", "--pipeline", "--auth", "PLAIN", *LOGIN)
-        assert sent.returncode == 0, sent.stdout
-        assert body(there) == b".dot\r\n..two\r\nend"
+    sent = swaks(there.implicit, "--tls-on-connect", "--pipeline", "--auth", "PLAIN", *LOGIN)
+    assert sent.returncode == 0, sent.stdout
+    assert body(there) == b".dot\r\n..two\r\nend"
 
 
 @needs_swaks_tls
-def test_swaks_with_a_wrong_password() -> None:
+def test_swaks_with_a_wrong_password(there: Service) -> None:
     """Its status for a failed AUTH is 28; no message goes."""
-    with service() as there:
-        sent = swaks(there.submission, "--tls", "--auth", "PLAIN", "--auth-user", NAME, "--auth-password", "wrong")
-        assert sent.returncode == 28
-        assert b"535 5.7.8" in sent.stdout
-        assert there.running.status()["totals"]["accepted"] == 0
+    before = accepted(there)
+    sent = swaks(there.submission, "--tls", "--auth", "PLAIN", "--auth-user", NAME, "--auth-password", "wrong")
+    assert sent.returncode == 28
+    assert b"535 5.7.8" in sent.stdout
+    assert accepted(there) == before
 
 
 @needs("swaks")
 @pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("pipelined", [(), ("--pipeline",)])
 def test_swaks_behind_a_proxy_relays_by_the_address_that_the_proxy_names(
-    version: str, pipelined: tuple[str, ...]
+    version: str, pipelined: tuple[str, ...], there: Service
 ) -> None:
     """PROXY protocol: the client is who the header says, in what it may do and in the trace."""
-    with service() as there:
-        introduction = (
-            *("--proxy-version", version, "--proxy-family", "TCP4" if version == "1" else "AF_INET"),
-            *("--proxy-source", "192.0.2.7", "--proxy-source-port", "4711"),
-            *("--proxy-dest", "192.0.2.1", "--proxy-dest-port", "25"),
-            *(("--proxy-protocol", "STREAM", "--proxy-command", "PROXY") if version == "2" else ()),
-        )
-        sent = swaks(there.proxied, *introduction, *pipelined)
-        assert sent.returncode == 0, sent.stdout
-        message = there.delivered()
-        assert message.data.startswith(b"Received: from client.example.org ([192.0.2.7])\r\n")
+    introduction = (
+        *("--proxy-version", version, "--proxy-family", "TCP4" if version == "1" else "AF_INET"),
+        *("--proxy-source", "192.0.2.7", "--proxy-source-port", "4711"),
+        *("--proxy-dest", "192.0.2.1", "--proxy-dest-port", "25"),
+        *(("--proxy-protocol", "STREAM", "--proxy-command", "PROXY") if version == "2" else ()),
+    )
+    sent = swaks(there.proxied, *introduction, *pipelined)
+    assert sent.returncode == 0, sent.stdout
+    message = there.delivered()
+    assert message.data.startswith(b"Received: from client.example.org ([192.0.2.7])\r\n")
 
 
 @needs_swaks_tls
-def test_swaks_behind_a_proxy_with_starttls_and_auth_from_anywhere() -> None:
+def test_swaks_behind_a_proxy_with_starttls_and_auth_from_anywhere(there: Service) -> None:
     """The header comes before TLS, and a user may relay whatever the address."""
-    with service() as there:
-        introduction = "TCP4 198.51.100.9 192.0.2.1 4711 25"
-        sent = swaks(
-            there.proxied, "--proxy-version", "1", "--proxy", introduction, "--tls", "--auth", "PLAIN", *LOGIN
-        )
-        assert sent.returncode == 0, sent.stdout
-        assert there.delivered().data.startswith(b"Received: from client.example.org ([198.51.100.9])\r\n")
+    introduction = "TCP4 198.51.100.9 192.0.2.1 4711 25"
+    sent = swaks(
+        there.proxied, "--proxy-version", "1", "--proxy", introduction, "--tls", "--auth", "PLAIN", *LOGIN
+    )
+    assert sent.returncode == 0, sent.stdout
+    assert there.delivered().data.startswith(b"Received: from client.example.org ([198.51.100.9])\r\n")
 
 
 @pytest.mark.parametrize(
@@ -145,100 +161,93 @@ def test_who_is_a_stranger_behind_the_proxy_may_not_relay(header: bytes) -> None
 
 
 @needs("msmtp")
-def test_msmtp_with_starttls_and_auth() -> None:
+def test_msmtp_with_starttls_and_auth(there: Service) -> None:
     """As a user's mail program sends: certificate verified, mechanism chosen by itself, two recipients."""
-    with service() as there:
-        settings = there.running.folder / "msmtprc"
-        settings.write_text(
-            f"account default\nhost localhost\nport {there.submission}\ndomain client.example.org\n"
-            f"tls on\ntls_starttls on\ntls_trust_file {there.papers.authority}\n"
-            f'auth on\nuser {NAME}\npasswordeval "echo {PASSWORD}"\nfrom alice@example.org\n'
-        )
-        settings.chmod(0o600)
-        words = ("msmtp", "-C", str(settings), "bob@example.test", "carol@example.test")
-        sent = run(*words, typed=LETTER.replace(b"\r\n", b"\n"))
-        assert sent.returncode == 0, sent.stderr
-        message = there.delivered()
-        assert message.recipients == (b"RCPT TO:<bob@example.test>", b"RCPT TO:<carol@example.test>")
-        assert message.data.endswith(b"\r\n\r\n.dot\r\n..two\r\nend\r\n")
+    settings = there.running.folder / "msmtprc"
+    settings.write_text(
+        f"account default\nhost localhost\nport {there.submission}\ndomain client.example.org\n"
+        f"tls on\ntls_starttls on\ntls_trust_file {there.papers.authority}\n"
+        f'auth on\nuser {NAME}\npasswordeval "echo {PASSWORD}"\nfrom alice@example.org\n'
+    )
+    settings.chmod(0o600)
+    words = ("msmtp", "-C", str(settings), "bob@example.test", "carol@example.test")
+    sent = run(*words, typed=LETTER.replace(b"\r\n", b"\n"))
+    assert sent.returncode == 0, sent.stderr
+    message = there.delivered()
+    assert message.recipients == (b"RCPT TO:<bob@example.test>", b"RCPT TO:<carol@example.test>")
+    assert message.data.endswith(b"\r\n\r\n.dot\r\n..two\r\nend\r\n")
 
 
 @needs("msmtp")
-def test_msmtp_with_implicit_tls() -> None:
+def test_msmtp_with_implicit_tls(there: Service) -> None:
     """tls_starttls off; --serverinfo shows what is offered under it."""
-    with service() as there:
-        common = (
-            *("msmtp", "--host=localhost", f"--port={there.implicit}", "--domain=client.example.org"),
-            *("--tls=on", "--tls-starttls=off", f"--tls-trust-file={there.papers.authority}"),
-        )
-        said = run(*common, "--serverinfo").stdout
-        for expected in (b"SIZE", b"PIPELINING", b"AUTH:", b"PLAIN LOGIN", b"DSN"):
-            assert expected in said
-        assert b"STARTTLS" not in said
-        login = ("--auth=login", f"--user={NAME}", f"--passwordeval=echo {PASSWORD}", "--from=alice@example.org")
-        sent = run(*common, *login, "bob@example.test", typed=LETTER.replace(b"\r\n", b"\n"))
-        assert sent.returncode == 0, sent.stderr
-        assert protocol(there) == b"ESMTPSA"
+    common = (
+        *("msmtp", "--host=localhost", f"--port={there.implicit}", "--domain=client.example.org"),
+        *("--tls=on", "--tls-starttls=off", f"--tls-trust-file={there.papers.authority}"),
+    )
+    said = run(*common, "--serverinfo").stdout
+    for expected in (b"SIZE", b"PIPELINING", b"AUTH:", b"PLAIN LOGIN", b"DSN"):
+        assert expected in said
+    assert b"STARTTLS" not in said
+    login = ("--auth=login", f"--user={NAME}", f"--passwordeval=echo {PASSWORD}", "--from=alice@example.org")
+    sent = run(*common, *login, "bob@example.test", typed=LETTER.replace(b"\r\n", b"\n"))
+    assert sent.returncode == 0, sent.stderr
+    assert protocol(there) == b"ESMTPSA"
 
 
 @needs("curl")
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
-def test_curl_uploads_a_letter(scheme: str) -> None:
+def test_curl_uploads_a_letter(scheme: str, there: Service) -> None:
     """curl smtp:// with --ssl-reqd, and smtps://, both with a password and a verified certificate."""
-    with service() as there:
-        letter = there.running.folder / "letter"
-        letter.write_bytes(LETTER)
-        port = there.submission if scheme == "smtp" else there.implicit
-        words = (
-            *("curl", "-sS", "--ssl-reqd", "--cacert", str(there.papers.authority)),
-            *(
-                "--user",
-                f"{NAME}:{PASSWORD}",
-                "--mail-from",
-                "alice@example.org",
-                "--mail-rcpt",
-                "bob@example.test",
-            ),
-            *("--upload-file", str(letter), f"{scheme}://localhost:{port}/client.example.org"),
-        )
-        sent = run(*words)
-        assert sent.returncode == 0, sent.stderr
-        assert body(there) == b".dot\r\n..two\r\nend"
-        assert protocol(there) == b"ESMTPSA"
+    letter = there.running.folder / "letter"
+    letter.write_bytes(LETTER)
+    port = there.submission if scheme == "smtp" else there.implicit
+    words = (
+        *("curl", "-sS", "--ssl-reqd", "--cacert", str(there.papers.authority)),
+        *(
+            "--user",
+            f"{NAME}:{PASSWORD}",
+            "--mail-from",
+            "alice@example.org",
+            "--mail-rcpt",
+            "bob@example.test",
+        ),
+        *("--upload-file", str(letter), f"{scheme}://localhost:{port}/client.example.org"),
+    )
+    sent = run(*words)
+    assert sent.returncode == 0, sent.stderr
+    assert body(there) == b".dot\r\n..two\r\nend"
+    assert protocol(there) == b"ESMTPSA"
 
 
 @needs("curl")
-def test_curl_asks_for_help_and_verification() -> None:
+def test_curl_asks_for_help_and_verification(there: Service) -> None:
     """HELP and VRFY as other commands of a real client."""
-    with service() as there:
-        asked = run("curl", "-sS", "--request", "HELP", f"smtp://127.0.0.1:{there.plain}/client.example.org")
-        assert asked.returncode == 0, asked.stderr
-        assert b"214 2.0.0" in asked.stdout
-        asked = run(
-            "curl", "-sS", "-v", "--mail-rcpt", "bob", f"smtp://127.0.0.1:{there.plain}/client.example.org"
-        )
-        assert b"252 2.0.0" in asked.stderr or b"252 2.0.0" in asked.stdout
+    asked = run("curl", "-sS", "--request", "HELP", f"smtp://127.0.0.1:{there.plain}/client.example.org")
+    assert asked.returncode == 0, asked.stderr
+    assert b"214 2.0.0" in asked.stdout
+    asked = run("curl", "-sS", "-v", "--mail-rcpt", "bob", f"smtp://127.0.0.1:{there.plain}/client.example.org")
+    assert b"252 2.0.0" in asked.stderr or b"252 2.0.0" in asked.stdout
 
 
 @needs("curl")
-def test_curl_speaking_http_is_closed_at_once() -> None:
+def test_curl_speaking_http_is_closed_at_once(there: Service) -> None:
     """A web client at the port gets no second line."""
-    with service() as there:
-        asked = run("curl", "-sS", "--http0.9", "-m", "10", f"http://127.0.0.1:{there.plain}/")
-        lines = asked.stdout.splitlines()
-        assert len(lines) <= 2
-        assert all(line.startswith((b"220 ", b"554 ")) for line in lines)
-        assert there.running.status()["totals"]["accepted"] == 0
+    before = accepted(there)
+    asked = run("curl", "-sS", "--http0.9", "-m", "10", f"http://127.0.0.1:{there.plain}/")
+    lines = asked.stdout.splitlines()
+    assert len(lines) <= 2
+    assert all(line.startswith((b"220 ", b"554 ")) for line in lines)
+    assert accepted(there) == before
 
 
 @needs("openssl")
 @pytest.mark.parametrize(("version", "works"), [("-tls1_1", False), ("-tls1_2", True), ("-tls1_3", True)])
-def test_openssl_finds_tls_1_2_and_newer_only(version: str, works: bool) -> None:
+def test_openssl_finds_tls_1_2_and_newer_only(version: str, works: bool, there: Service) -> None:
     """RFC 8996: what is older has no place any more. The certificate comes with its chain."""
-    with service() as there:
-        asked = run(
-            *("openssl", "s_client", "-starttls", "smtp", "-connect", f"127.0.0.1:{there.plain}", version),
-            *("-CAfile", str(there.papers.authority), "-verify_return_error", "-crlf"),
-            typed=b"QUIT\n",
-        )
-        assert (b"Verify return code: 0 (ok)" in asked.stdout and asked.returncode == 0) is works
+    asked = run(
+        *("openssl", "s_client", "-starttls", "smtp", "-connect", f"127.0.0.1:{there.plain}", version),
+        *("-CAfile", str(there.papers.authority), "-verify_return_error", "-crlf"),
+        typed=b"QUIT\n",
+    )
+    assert (b"Verify return code: 0 (ok)" in asked.stdout and asked.returncode == 0) is works

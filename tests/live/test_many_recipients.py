@@ -91,7 +91,7 @@ def town(slow: threading.Event) -> Iterator[Town]:
         )
         running.start()
         yield Town(running, exchangers)
-        running.stop()
+        running.leave()
 
 
 def send(running: Relay) -> None:

@@ -52,7 +52,7 @@ def sending(
                 environment["SSL_CERT_FILE"] = str(trusted)
             running.start(**environment)
             yield running
-            running.stop()
+            running.leave()
 
 
 def say_password(running: Relay, password: str) -> None:

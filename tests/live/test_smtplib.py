@@ -20,6 +20,25 @@ def trusting(there: Service) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(there.papers.authority))
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Service]:
+    """One for all tests that need nothing else."""
+    with service() as made:
+        yield made
+
+
+@pytest.fixture
+def there(shared: Service) -> Service:
+    """The same, with nothing delivered yet."""
+    shared.exchanger.forget()
+    return shared
+
+
+def accepted(there: Service) -> int:
+    """How many messages it has accepted so far."""
+    return int(there.running.report()["totals"]["accepted"])
+
+
 @contextmanager
 def client(port: int) -> Iterator[smtplib.SMTP]:
     """A session that has said EHLO."""
@@ -52,36 +71,39 @@ def test_a_user_relays_after_starttls_and_login() -> None:
         (started,) = there.running.events("tls.started")
         assert started["version"] in ("TLSv1.2", "TLSv1.3")
         assert PASSWORD not in there.running.log_text()
-        totals = there.running.status()["totals"]
+        totals = there.running.report()["totals"]
         assert (totals["tls_sessions"], totals["authenticated"], totals["auth_failures"]) == (1, 1, 0)
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 @pytest.mark.parametrize("initial", [True, False])
-def test_each_mechanism_with_implicit_tls(mechanism: str, initial: bool) -> None:
+def test_each_mechanism_with_implicit_tls(mechanism: str, initial: bool, there: Service) -> None:
     """RFC 8314: encrypted from the first octet; with and without an initial response."""
-    with service() as there:
-        context = trusting(there)
-        with smtplib.SMTP_SSL(
-            "127.0.0.1", there.implicit, "client.example.org", timeout=20, context=context
-        ) as session:
-            session.ehlo()
-            session.user, session.password = NAME, PASSWORD
-            way = session.auth_plain if mechanism == "PLAIN" else session.auth_login
-            code, _ = session.auth(mechanism, way, initial_response_ok=initial)
-            assert code == 235
-            session.sendmail("alice@example.org", ["bob@example.test"], LETTER)
-        assert b" with ESMTPSA id " in b" ".join(there.delivered().data.split())
+    context = trusting(there)
+    with smtplib.SMTP_SSL(
+        "127.0.0.1", there.implicit, "client.example.org", timeout=20, context=context
+    ) as session:
+        session.ehlo()
+        session.user, session.password = NAME, PASSWORD
+        way = session.auth_plain if mechanism == "PLAIN" else session.auth_login
+        code, _ = session.auth(mechanism, way, initial_response_ok=initial)
+        assert code == 235
+        session.sendmail("alice@example.org", ["bob@example.test"], LETTER)
+    assert b" with ESMTPSA id " in b" ".join(there.delivered().data.split())
 
 
 def test_a_wrong_password_is_535_and_the_session_may_not_relay() -> None:
     """Neither a wrong password nor an unknown user gets anywhere, and both are answered alike."""
     with service() as there:
-        for name, password in ((NAME, "wrong word"), ("mallory", PASSWORD)):
+        for mechanism, name, password in (("PLAIN", NAME, "wrong word"), ("LOGIN", "mallory", PASSWORD)):
             with client(there.plain) as session:
                 session.starttls(context=trusting(there))
+                session.ehlo()
+                # Its `login` would go through all mechanisms, each with the wait for a wrong password.
+                session.user, session.password = name, password
+                way = session.auth_plain if mechanism == "PLAIN" else session.auth_login
                 with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
-                    session.login(name, password, initial_response_ok=False)
+                    session.auth(mechanism, way, initial_response_ok=False)
                 assert refused.value.smtp_code == 535
                 session.mail("alice@example.org")
                 assert session.rcpt("bob@example.test")[0] == 554
@@ -91,9 +113,9 @@ def test_a_wrong_password_is_535_and_the_session_may_not_relay() -> None:
         assert "wrong word" not in there.running.log_text()
 
 
-def test_a_port_that_requires_auth_takes_no_mail_before_it() -> None:
+def test_a_port_that_requires_auth_takes_no_mail_before_it(there: Service) -> None:
     """530 5.7.0 at MAIL, with and without TLS."""
-    with service() as there, client(there.submission) as session:
+    with client(there.submission) as session:
         assert session.mail("alice@example.org")[0] == 530
         session.starttls(context=trusting(there))
         session.ehlo()
@@ -101,9 +123,10 @@ def test_a_port_that_requires_auth_takes_no_mail_before_it() -> None:
         assert (code, text.split()[0]) == (530, b"5.7.0")
 
 
-def test_a_stranger_is_refused_at_rcpt_with_and_without_tls() -> None:
+def test_a_stranger_is_refused_at_rcpt_with_and_without_tls(there: Service) -> None:
     """554 5.7.1: encryption is no proof of anything."""
-    with service() as there, client(there.plain) as session:
+    before = accepted(there)
+    with client(there.plain) as session:
         for _ in range(2):
             session.mail("alice@example.org")
             code, text = session.rcpt("bob@example.test")
@@ -112,7 +135,7 @@ def test_a_stranger_is_refused_at_rcpt_with_and_without_tls() -> None:
             if session.has_extn("starttls"):
                 session.starttls(context=trusting(there))
                 session.ehlo()
-        assert there.running.status()["totals"]["accepted"] == 0
+        assert accepted(there) == before
 
 
 def test_a_new_user_may_relay_at_once_and_a_removed_one_may_not() -> None:
@@ -187,19 +210,18 @@ def test_an_address_without_a_domain_gets_the_origin() -> None:
         assert message.recipients == (b"RCPT TO:<cron@example.test>",)
 
 
-def test_many_clients_over_tls_at_once_lose_nothing() -> None:
+def test_many_clients_over_tls_at_once_lose_nothing(there: Service) -> None:
     """Thirty sessions side by side, each with its own message: thirty arrive, each whole and once."""
-    with service() as there:
-        context = trusting(there)
-        sessions = [smtplib.SMTP_SSL("127.0.0.1", there.implicit, timeout=60, context=context) for _ in range(30)]
-        for session in sessions:
-            session.login(NAME, PASSWORD)
-        bodies = [f"number {number}\r\n" + f"{number:064}\r\n" * 200 for number in range(30)]
-        for session, body in zip(sessions, bodies, strict=True):
-            session.sendmail("alice@example.org", ["bob@example.test"], f"Subject: Hello\r\n\r\n{body}")
-        for session in sessions:
-            session.quit()
-        there.exchanger.wait_for(30)
-        there.running.wait_until_empty()
-        found = sorted(message.data.partition(b"\r\n\r\n")[2].decode() for message in there.exchanger.messages)
-        assert found == sorted(bodies)
+    context = trusting(there)
+    sessions = [smtplib.SMTP_SSL("127.0.0.1", there.implicit, timeout=60, context=context) for _ in range(30)]
+    for session in sessions:
+        session.login(NAME, PASSWORD)
+    bodies = [f"number {number}\r\n" + f"{number:064}\r\n" * 200 for number in range(30)]
+    for session, body in zip(sessions, bodies, strict=True):
+        session.sendmail("alice@example.org", ["bob@example.test"], f"Subject: Hello\r\n\r\n{body}")
+    for session in sessions:
+        session.quit()
+    there.exchanger.wait_for(30)
+    there.running.wait_until_empty()
+    found = sorted(message.data.partition(b"\r\n\r\n")[2].decode() for message in there.exchanger.messages)
+    assert found == sorted(bodies)

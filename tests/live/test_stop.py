@@ -18,6 +18,9 @@ from typing import BinaryIO
 import psutil
 import pytest
 
+from relayd.base.config import load
+from relayd.cli.stop import stop
+from tests.live.test_bad_input import Said, carried_out
 from tests.live.test_delivery import ZONE, delivering, send
 from tests.world.exchanger import Exchanger
 from tests.world.network import free_port
@@ -83,7 +86,7 @@ def assert_nothing_is_left(running: Relay, processes: list[psutil.Process]) -> N
     running.wait(lambda: not any(is_there(each) for each in processes), "end of all processes", 5)
     assert not {"relayd.pid", "relayd.sock"} & {path.name for path in running.spool.iterdir()}
     assert running.files("tmp") == []
-    assert running.command("status").returncode == 3
+    assert carried_out(running.folder, "status", "-c", str(running.config)).status == 3
 
 
 def test_idle_sessions_hear_421_at_once_and_a_transaction_has_its_time() -> None:
@@ -159,7 +162,7 @@ def test_a_second_sigterm_is_at_once() -> None:
         with client(running.port) as idle, client(running.port, *TRANSACTION) as busy:
             master.terminate()
             assert idle.hear().startswith(b"421")
-            assert running.status()["state"] == "stopping"
+            assert running.report()["state"] == "stopping"
             master.terminate()
             assert busy.hear().startswith(b"421")
             assert busy.hear() == b""
@@ -286,7 +289,7 @@ def test_a_delivery_whose_answer_does_not_come_is_in_doubt_in_the_journal(how: s
 # What does not want to end.
 
 
-@pytest.mark.parametrize("role", ["worker 1", "delivery"])
+@pytest.mark.parametrize("role", [pytest.param("worker 1", marks=pytest.mark.long), "delivery"])
 def test_a_child_that_hangs_is_killed_when_its_time_is_over(role: str) -> None:
     """SIGSTOP: it hears nothing; the others end in order, and the stop is bounded."""
     with relay(process='stop_timeout = "1s"') as running:
@@ -297,8 +300,25 @@ def test_a_child_that_hangs_is_killed_when_its_time_is_over(role: str) -> None:
         assert_nothing_is_left(running, processes)
 
 
-def test_a_master_that_hangs_is_signalled_and_said_to_hang() -> None:
+def test_a_master_that_hangs_is_signalled_and_said_to_hang(capsys: pytest.CaptureFixture[str]) -> None:
     """`stop` gives up after its time with exit status 1 and one line; the signal is there when it goes on."""
+    with relay(process='stop_timeout = "100ms"') as running:
+        running.start()
+        (master, *_) = processes = running.processes()
+        master.suspend()
+        try:
+            assert stop(load(running.config).process, answer_seconds=0.1, margin_seconds=0.0) == 1
+        finally:
+            master.resume()
+        said = capsys.readouterr()
+        expected = f"relayd: the master (pid {master.pid}) does not end; its log may say why\n"
+        assert (said.out, said.err) == ("", expected)
+        assert_nothing_is_left(running, processes)
+
+
+@pytest.mark.long
+def test_the_command_gives_a_master_that_hangs_its_whole_time() -> None:
+    """And says the same."""
     with relay(process='stop_timeout = "1s"') as running:
         running.start()
         (master, *_) = processes = running.processes()
@@ -313,6 +333,7 @@ def test_a_master_that_hangs_is_signalled_and_said_to_hang() -> None:
         assert_nothing_is_left(running, processes)
 
 
+@pytest.mark.long
 @as_root
 @pytest.mark.skipif(shutil.which("fsfreeze") is None, reason="needs fsfreeze (util-linux)")
 @pytest.mark.parametrize("what", ["worker", "delivery"])
@@ -460,11 +481,9 @@ def test_ctrl_c_at_a_start_leaves_nothing_running() -> None:
 # Whose pid it is.
 
 
-@pytest.mark.parametrize(
-    "left", ["0", "1", "-1", "99999999999", "abc", "", "{test}", "{relayd}", "{title}", "{argument}", "{other}"]
-)
-def test_a_process_that_is_not_the_master_is_never_signalled(left: str) -> None:
-    """Whatever the file says: init, every process, none, the test, and whatever has our name or its words."""
+@pytest.fixture(scope="module")
+def strangers() -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Processes that have our name or its words, and block all signals."""
     program = (
         "import signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32)); print(flush=True); input()"
     )
@@ -474,16 +493,26 @@ def test_a_process_that_is_not_the_master_is_never_signalled(left: str) -> None:
         "title": [sys.executable, "-c", title],
         "argument": [sys.executable, "-c", program, "/etc/relayd.toml"],
     }
-    with relay() as running, relay() as other, contextlib.ExitStack() as held:
-        pids = {"test": os.getpid()}
-        strangers = []
+    with contextlib.ExitStack() as held:
+        made = {}
         for name, words in commands.items():
-            stranger = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            held.callback(stranger.communicate, b"\n", 10)
-            assert stranger.stdout is not None
-            stranger.stdout.readline()
-            strangers.append(stranger)
-            pids[name] = stranger.pid
+            made[name] = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            held.callback(made[name].communicate, b"\n", 10)
+            stdout = made[name].stdout
+            assert stdout is not None
+            stdout.readline()
+        yield made
+
+
+@pytest.mark.parametrize(
+    "left", ["0", "1", "-1", "99999999999", "abc", "", "{test}", "{relayd}", "{title}", "{argument}", "{other}"]
+)
+def test_a_process_that_is_not_the_master_is_never_signalled(
+    left: str, strangers: dict[str, subprocess.Popen[bytes]]
+) -> None:
+    """Whatever the file says: init, every process, none, the test, and whatever has our name or its words."""
+    with relay() as running, relay() as other:
+        pids = {"test": os.getpid(), **{name: each.pid for name, each in strangers.items()}}
         if "other" in left:
             other.start()
             pids["other"] = other.pids("master")[0]
@@ -491,18 +520,18 @@ def test_a_process_that_is_not_the_master_is_never_signalled(left: str) -> None:
         pid_file.write_text(left.format(**pids))
         if USER:
             shutil.chown(pid_file, USER)
-        assert running.command("status").returncode == 3
-        stopped = running.command("stop")
-        assert (stopped.returncode, stopped.stdout, stopped.stderr) == (3, "relayd is not running\n", "")
+        assert carried_out(running.folder, "status", "-c", str(running.config)).status == 3
+        stopped = carried_out(running.folder, "stop", "-c", str(running.config))
+        assert stopped == Said(3, "relayd is not running\n", "")
         running.start()
-        running.stop()
-        for stranger in strangers:
+        running.leave()
+        for stranger in strangers.values():
             assert stranger.poll() is None
             pending = next(line for line in status_lines(stranger.pid) if line.startswith("ShdPnd"))
             # All signals are blocked there: one that was sent would be pending.
             assert int(pending.split()[1], 16) == 0
         if "other" in left:
-            assert other.status()["state"] == "running"
+            assert other.report()["state"] == "running"
 
 
 def status_lines(pid: int) -> list[str]:

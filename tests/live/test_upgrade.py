@@ -34,33 +34,36 @@ BROKEN = [
     ({"master/adopt.py": "import no_such_module"}, "No module named 'no_such_module'"),
     ({"receive/canary.py": "async def rehearse(*_): raise CanaryError('it coughs')"}, "it coughs"),
     ({"deliver/boot.py": "def deliver(post): return 7"}, "the new delivery died"),
-    # Those are found when the master is that code already.
+]
+# Those are found when the master is that code already.
+BROKEN_IN_PLACE = [
     ({"master/adopt.py": "def adopt(*_): raise RuntimeError('it chokes')"}, "RuntimeError: it chokes"),
     ({"master/upgrade.py": "class Upgrade: __init__ = lambda *_: exit('it leaves')"}, "SystemExit: it leaves"),
 ]
 
 
-def test_new_code_that_is_broken_leaves_everything_as_it_was() -> None:
+@pytest.mark.parametrize("broken", [BROKEN, BROKEN_IN_PLACE], ids=["before", "in place"])
+def test_new_code_that_is_broken_leaves_everything_as_it_was(broken: list[tuple[dict[str, str], str]]) -> None:
     """Exit status 1, one line with the reason; the old code goes on in the same process, and takes good code."""
     with upgradable() as running:
         running.start()
         (master,) = running.pids("master")
         session = Session(running.port)
-        for number, (added, reason) in enumerate(BROKEN):
+        for number, (added, reason) in enumerate(broken):
             said = upgrade(running, code(running.folder / f"broken{number}", "2", added=added))
             assert (said.returncode, lines(said)) == (1, 1), said.stderr
             assert said.stderr.startswith("relayd: not upgraded: ")
             assert reason in said.stderr
             running.wait(lambda: serving(running) == ["worker 1", "worker 2", "delivery"], "all that serve")
-            assert running.status()["version"] == "1"
+            assert running.report()["version"] == "1"
             assert running.pids("master") == [master]
             session.says(b"NOOP", b"250 ")
         refused = [event["reason"] for event in running.events("config.refused")]
-        assert len(refused) == len(BROKEN)
-        assert all(reason in found for (_, reason), found in zip(BROKEN, refused, strict=True))
+        assert len(refused) == len(broken)
+        assert all(reason in found for (_, reason), found in zip(broken, refused, strict=True))
         said = upgrade(running, code(running.folder / "good", "2"))
         assert said.returncode == 0, said.stderr
-        assert running.status()["version"] == "2"
+        assert running.report()["version"] == "2"
         session.says(b"NOOP", b"250 ")
         session.quit()
 
@@ -93,7 +96,7 @@ def test_what_has_gone_meanwhile_does_not_end_a_relay_that_runs() -> None:
         said = upgrade(running, broken)
         assert (said.returncode, said.stderr) == (1, "relayd: not upgraded: OSError: no air\n"), running.log_text()
         assert running.pids("master") == [master]
-        assert running.status()["version"] == "2"
+        assert running.report()["version"] == "2"
         Session(running.port).quit()
 
 
@@ -103,7 +106,7 @@ def test_code_without_its_packages_is_told_by_its_own_command() -> None:
         running.start()
         said = upgrade(running, code(running.folder / "bare", "2", packages=False))
         assert said.returncode == 1
-        assert running.status()["version"] == "1"
+        assert running.report()["version"] == "1"
         assert running.events("config.refused") == []
 
 
@@ -125,7 +128,7 @@ def test_a_configuration_that_the_new_code_refuses_leaves_everything_as_it_was()
             assert reason in said.stderr
         running.config.write_text(good)
         assert running.pids("worker") == workers
-        assert running.status()["version"] == "1"
+        assert running.report()["version"] == "1"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the relay becomes another user")
@@ -143,7 +146,7 @@ def test_what_the_relays_user_cannot_read_is_named() -> None:
         said = upgrade(running, hidden)
         assert (said.returncode, lines(said)) == (1, 1)
         assert f"{hidden.python} may not be executed by the user" in said.stderr
-        assert running.status()["version"] == "1"
+        assert running.report()["version"] == "1"
 
 
 @contextmanager
@@ -217,12 +220,12 @@ def test_counters_of_another_layout_go_on() -> None:
     """The new code has places of its own in shared memory; what was counted before is there under its names."""
     with upgradable() as running:
         running.start()
-        before = running.status()["totals"]
+        before = running.report()["totals"]
         assert before["sessions"] > 0
         other = {"base/counters.py": "_LAYOUT = 4711", "base/tally.py": "_LAYOUT = 4711"}
         said = upgrade(running, code(running.folder / "two", "2", added=other))
         assert (said.returncode, said.stderr) == (0, ""), running.log_text()
-        assert running.status()["totals"] == before
+        assert running.report()["totals"] == before
         Session(running.port).quit()
         running.wait(lambda: running.report()["totals"]["sessions"] == before["sessions"] + 1, "a session more")
         assert running.events("bug") == []

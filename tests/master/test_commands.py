@@ -75,6 +75,33 @@ def test_who_has_said_nothing_yet_is_heard_by_the_new_code(tmp_path: Path) -> No
     new.control.remove()
 
 
+def test_who_connects_and_says_nothing_is_dropped_and_keeps_nobody_awake(tmp_path: Path) -> None:
+    """When its time is over, and not a moment before; who connected later has longer."""
+    office = Office(tmp_path)
+    with connected(tmp_path) as silent:
+        assert office.commands.next_drop() is None
+        office.until(lambda: office.commands.next_drop() is not None)
+        due = office.commands.next_drop()
+        assert due is not None
+        with connected(tmp_path) as later:
+            office.until(lambda: len(office.commands.descriptors()[0]) == 2)
+            office.commands.drop_silent(due - 0.001)
+            assert len(office.commands.descriptors()[0]) == 2
+            office.commands.drop_silent(due)
+            assert silent.recv(1) == b""
+            assert len(office.commands.descriptors()[0]) == 1
+            next_due = office.commands.next_drop()
+            assert next_due is not None
+            assert next_due > due
+            office.commands.drop_silent(next_due)
+            assert later.recv(1) == b""
+    # Nothing is left to wake up for but who connects.
+    assert office.commands.next_drop() is None
+    assert [key.fileobj for key in office.selector.get_map().values()] == [office.control]
+    assert office.heard == []
+    office.control.remove()
+
+
 def test_an_order_that_delivery_answers_after_the_exec_is_answered(tmp_path: Path) -> None:
     """By its ticket; the next one has another."""
     ours, theirs = Channel.pair()

@@ -1,6 +1,7 @@
 """The family: children that run, end, or cannot be started."""
 
 import errno
+import json
 import os
 import select
 import selectors
@@ -86,6 +87,33 @@ def test_one_that_was_to_have_ended_is_killed(tmp_path: Path) -> None:
     home.family.kill_overdue(105.0)
     home.until(lambda: bool(home.ended))
     assert home.ended[0][2] == "signal SIGKILL"
+
+
+def test_one_that_not_even_a_kill_ends_is_told_of_and_not_waited_for(tmp_path: Path) -> None:
+    """Which is what a disk that does not answer does; five seconds after the kill, and only at the end."""
+
+    def hang(channel: Channel) -> int:
+        select.select([], [], [])
+        return 0
+
+    home = Home(tmp_path)
+    made = child("worker 1", 1, 1)
+    made.serve = hang
+    home.family.fork(made)
+    pid = made.pid
+    made.retire(1.0, by=100.0)
+    home.family.kill_overdue(105.0)
+    # Nobody reaps it meanwhile, so it counts as one that is still there.
+    home.family.leave_stuck(109.9)
+    assert home.family.running
+    assert not (tmp_path / "log").read_text()
+    home.family.leave_stuck(110.0)
+    assert not home.family.running
+    assert len(home.selector.get_map()) == 0
+    (told,) = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (told["event"], told["role"], told["child"]) == ("process.hung", "worker 1", pid)
+    assert "it waits for the disk" in told["reason"]
+    os.waitpid(pid, 0)
 
 
 def test_who_cannot_be_told_to_begin_has_not_begun() -> None:

@@ -8,7 +8,14 @@ import random
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from relayd.spool.job import Job, Settlement
 from relayd.spool.outcome import Kind, Outcome
@@ -230,14 +237,18 @@ class Moves(RuleBasedStateMachine):
                 self.owing[job.id].add(each.attempt)
 
 
-class TestMoves(Moves.TestCase):  # type: ignore[misc]
-    """Some of them."""
+def lives(examples: int) -> settings:
+    """So many lives."""
+    return settings(
+        max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    )
 
-    settings = settings(max_examples=8, stateful_step_count=25, suppress_health_check=list(HealthCheck))
+
+TestMoves = Moves.TestCase
+TestMoves.settings = lives(8)
 
 
 @pytest.mark.long
-class TestManyMoves(Moves.TestCase):  # type: ignore[misc]
+def test_in_many_more_lives_no_mail_is_lost() -> None:
     """As many as there is time for."""
-
-    settings = settings(max_examples=100, stateful_step_count=25, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(Moves, settings=lives(100))

@@ -27,9 +27,16 @@ class Code:
 def code(folder: Path, version: str, *, added: Mapping[str, str] | None = None, packages: bool = True) -> Code:
     """A copy in a new folder; `added` are lines for the ends of modules, and `packages` are what it needs."""
     folder.mkdir()
-    # Also what is compiled, which the relay's user could not write.
-    shutil.copytree(_TOP / "relayd", folder / "relayd", copy_function=os.symlink)
-    for name, lines in {"__init__.py": f'__version__ = "{version}"', **(added or {})}.items():
+    changes = {"__init__.py": f'__version__ = "{version}"', **(added or {})}
+    (folder / "relayd").mkdir()
+    # What is not changed is there by a link, with what is compiled, which the relay's user could not write.
+    apart = {"__pycache__", *(Path(name).parts[0] for name in changes)}
+    for each in (_TOP / "relayd").iterdir():
+        if each.is_dir() and each.name in apart:
+            shutil.copytree(each, folder / "relayd" / each.name, copy_function=os.symlink)
+        else:
+            (folder / "relayd" / each.name).symlink_to(each)
+    for name, lines in changes.items():
         module = folder / "relayd" / name
         text = module.read_text()
         module.unlink()

@@ -115,6 +115,11 @@ class Exchanger:
         with self._changed:
             return list(self._messages)
 
+    def forget(self) -> None:
+        """Forget the messages so far, for the next test of those that share it."""
+        with self._changed:
+            self._messages.clear()
+
     @property
     def sessions(self) -> list[Session]:
         """All sessions so far, in the order of their connections."""

@@ -7,6 +7,7 @@ runs as nobody. A wait that takes too long raises TimeoutError with the log; wha
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -43,6 +44,7 @@ class Relay:
         # What runs the command; a test may have other code.
         self.python = sys.executable
         self.seen: dict[int, psutil.Process] = {}
+        self._log = _Log()
 
     def command(self, *words: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `relayd WORDS -c CONFIG` to its end; `typed` is its standard input."""
@@ -68,6 +70,18 @@ class Relay:
         stopped = self.command("stop")
         assert stopped.returncode == 0, f"{stopped.stdout}{stopped.stderr}{self.log_text()}"
 
+    def leave(self) -> None:
+        """Have it stop, and wait until it has, as `stop` does; AssertionError when it does not.
+
+        For what is not about the command, which would start a Python for it.
+        """
+        master = os.pidfd_open(self.pids("master")[0])
+        try:
+            self._ask("stop")
+            assert select.select([master], [], [], _WAIT_SECONDS)[0], f"it does not end; {self.log_text()}"
+        finally:
+            os.close(master)
+
     def status(self) -> dict[str, Any]:
         """What `status --json` says; AssertionError when it does not run."""
         said = self.command("status", "--json")
@@ -80,11 +94,14 @@ class Relay:
 
         Asked at its socket, not by a command: to start Python for each look would keep a core busy.
         """
+        return self._ask("status")
+
+    def _ask(self, request: str) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.settimeout(_WAIT_SECONDS)
             try:
                 asking.connect(str((self.run or self.spool) / "relayd.sock"))
-                asking.sendall(b'{"ask":"status"}')
+                asking.sendall(json.dumps({"ask": request}).encode())
                 said = b"".join(iter(lambda: asking.recv(1 << 20), b""))
             except OSError as error:
                 raise AssertionError(f"relayd does not answer: {error}") from None
@@ -123,10 +140,7 @@ class Relay:
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
         """The log's records, all or those of one event."""
-        # The last line may still be on its way.
-        lines = self.log_text().split("\n")[:-1]
-        records = [json.loads(line) for line in lines if line.startswith("{")]
-        return [record for record in records if not name or record["event"] == name]
+        return [record for record in self._log.records(self.log_file) if not name or record["event"] == name]
 
     def wait_for_events(self, name: str, count: int = 1, timeout: float = _WAIT_SECONDS) -> list[dict[str, Any]]:
         """The records of an event, once there are so many."""
@@ -148,6 +162,32 @@ class Relay:
             if time.monotonic() >= deadline:
                 raise TimeoutError(f"no {what} within {timeout} s; the log:\n{self.log_text()[-5000:]}")
             time.sleep(_STEP)
+
+
+class _Log:
+    """What was read of a log already: who waits for an event looks often, and a log may be long."""
+
+    def __init__(self) -> None:
+        self._records: list[dict[str, Any]] = []
+        self._file: tuple[int, int] | None = None
+        self._read = 0
+
+    def records(self, path: Path) -> list[dict[str, Any]]:
+        """All that are there; of another file than before, or of one that was cut, from its beginning."""
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return []
+        with file:
+            found = os.fstat(file.fileno())
+            if self._file != (found.st_dev, found.st_ino) or found.st_size < self._read:
+                self._records, self._file, self._read = [], (found.st_dev, found.st_ino), 0
+            file.seek(self._read)
+            # The last line may still be on its way.
+            said, end, _ = file.read().rpartition(b"\n")
+        self._read += len(said) + len(end)
+        self._records += [json.loads(line) for line in said.splitlines() if line.startswith(b"{")]
+        return self._records
 
 
 @contextmanager
@@ -189,7 +229,8 @@ def end(running: Relay) -> None:
         running.pids()
     # Most tests have stopped it.
     if any(map(is_there, running.seen.values())):
-        running.command("stop")
+        with contextlib.suppress(AssertionError, ProcessLookupError):
+            running.leave()
     for process in running.seen.values():
         # psutil tells a process from another one that has its pid now.
         # One that has ended is not waited for: init takes its time to reap what is nobody's child.
