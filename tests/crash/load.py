@@ -12,7 +12,7 @@ from pathlib import Path
 
 from relayd.base import events
 from relayd.spool.disk import Disk
-from relayd.spool.intake import LARGE, Intake
+from relayd.spool.intake import LARGE, WHOLE, Intake
 from relayd.spool.layout import Layout
 from relayd.spool.outcome import Kind
 from relayd.spool.queue import Queue
@@ -26,6 +26,10 @@ _TIDY_SECONDS = 0.1
 _TAKEN_AT_ONCE = 20
 # Between two groups, in seconds at most: some loads leave a long queue, some let delivery keep up.
 _PAUSES = (0.0, 0.03, 0.1)
+
+
+# Of each way to the medium some: written as it comes, synced before it is seen, synced with its name.
+_SIZES, _SHARES = (2 * LARGE, 2 * WHOLE, 2000), (2, 10, 88)
 
 
 class Careless(Disk):
@@ -71,7 +75,7 @@ def take_in(root: str, facts: Path, seed: int, disk: str) -> None:
     pause = dice.choice(_PAUSES)
     while True:
         drafts = [
-            town.write(intake, dice.choice((1, 1, 2, 4)), 2 * LARGE if dice.random() < 0.02 else 2000)
+            town.write(intake, dice.choice((1, 1, 2, 4)), *dice.choices(_SIZES, _SHARES))
             for _ in range(dice.randint(1, _LARGEST_GROUP))
         ]
         if not town.commit(intake, [draft for draft in drafts if draft is not None]):
