@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -31,6 +32,8 @@ from relayd.observe.post import Post
 from relayd.observe.process import ObserveProcess
 from tests.world.network import free_port
 
+# An address of this process alone, since others look for free ports of the usual one meanwhile.
+ALONE = f"127.77.{os.getpid() % 250 + 1}.1"
 SECONDS = 20.0
 
 
@@ -67,10 +70,10 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    folder: Path, address: str = "127.0.0.1", port: int = 0, patience: float = SECONDS
+    folder: Path, address: str = ALONE, port: int = 0, patience: float = SECONDS
 ) -> AsyncIterator[Running]:
     """One that is ended afterwards."""
-    made = Running(folder, Metrics(address, port or free_port()), patience)
+    made = Running(folder, Metrics(address, port or free_port(ALONE)), patience)
     try:
         yield made
     finally:
@@ -131,13 +134,13 @@ def test_a_port_that_is_taken_for_good_is_said_in_one_line(tmp_path: Path) -> No
 
     async def work() -> None:
         with socket.socket() as other:
-            other.bind(("127.0.0.1", 0))
+            other.bind((ALONE, 0))
             other.listen()
             port = other.getsockname()[1]
             async with running(tmp_path, port=port, patience=0.0) as one:
                 await one.hears()
                 one.master.send(Begin())
-                reason = f"metrics: cannot listen at 127.0.0.1 port {port}: Address already in use"
+                reason = f"metrics: cannot listen at {ALONE} port {port}: Address already in use"
                 assert await one.hears() == Refused(reason)
                 assert await one.ended == CANNOT_BOOT
 
@@ -163,7 +166,7 @@ def test_a_port_that_is_given_up_is_taken_then(tmp_path: Path) -> None:
 
     async def work() -> None:
         with socket.socket() as other:
-            other.bind(("127.0.0.1", 0))
+            other.bind((ALONE, 0))
             other.listen()
             async with running(tmp_path, port=other.getsockname()[1]) as one:
                 await one.hears()
@@ -180,7 +183,7 @@ def test_it_may_be_told_to_retire_while_it_waits_for_the_port(tmp_path: Path) ->
 
     async def work() -> None:
         with socket.socket() as other:
-            other.bind(("127.0.0.1", 0))
+            other.bind((ALONE, 0))
             other.listen()
             async with running(tmp_path, port=other.getsockname()[1]) as one:
                 await one.hears()
