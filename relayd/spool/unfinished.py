@@ -2,8 +2,8 @@
 
 A message is seen in new/ some milliseconds before it is durable, and only then acknowledged (see `intake`). When
 the machine goes down in between, its name may be there without all of its content. Its client still has it and
-sends it again, so it is taken away: it is nobody's mail, and nothing for a person to look at. What was
-acknowledged is never taken for one. Fails with OSError.
+sends it again, so it is taken away: it is nobody's mail, and nothing for a person to look at. What the ledger
+knows as acknowledged is never taken for one: the disk has lost it, and a person has to know. Fails with OSError.
 """
 
 import stat
