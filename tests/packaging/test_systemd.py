@@ -121,7 +121,9 @@ def test_it_takes_the_ports_that_systemd_has_bound() -> None:
     port = free_port()
     settings = f'[[listener]]\naddress = "127.0.0.1"\nport = {port}\n'
     with relay(settings) as running:
-        with in_foreground(running, "systemd-socket-activate", "-l", f"127.0.0.1:{port}"):
+        # It insists on the first descriptor after standard error.
+        alone = ("sh", "-c", 'exec 3<&- 4<&-; exec "$@"', "sh")
+        with in_foreground(running, *alone, "systemd-socket-activate", "-l", f"127.0.0.1:{port}"):
             running.wait(lambda: connects(port), "port")
             assert greeting(port).startswith(b"220 ")
         # It is not relayd's to close: the program that bound it has become relayd here, and ended with it.
