@@ -3,7 +3,6 @@
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,25 +12,6 @@ _SECONDS = 60.0
 LETTER = (
     b"From: Alice <alice@example.org>\r\nTo: bob@example.test\r\nSubject: Hello\r\n\r\n.dot\r\n..two\r\nend\r\n"
 )
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    """One for all tests that need nothing else."""
-    with service() as made:
-        yield made
-
-
-@pytest.fixture
-def there(shared: Service) -> Service:
-    """The same, with nothing delivered yet."""
-    shared.exchanger.forget()
-    return shared
-
-
-def accepted(there: Service) -> int:
-    """How many messages it has accepted so far."""
-    return int(there.running.report()["totals"]["accepted"])
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -96,11 +76,11 @@ def test_swaks_with_tls_on_connect_and_pipelining(there: Service) -> None:
 @needs_swaks_tls
 def test_swaks_with_a_wrong_password(there: Service) -> None:
     """Its status for a failed AUTH is 28; no message goes."""
-    before = accepted(there)
+    before = there.accepted
     sent = swaks(there.submission, "--tls", "--auth", "PLAIN", "--auth-user", NAME, "--auth-password", "wrong")
     assert sent.returncode == 28
     assert b"535 5.7.8" in sent.stdout
-    assert accepted(there) == before
+    assert there.accepted == before
 
 
 @needs("swaks")
@@ -233,12 +213,12 @@ def test_curl_asks_for_help_and_verification(there: Service) -> None:
 @needs("curl")
 def test_curl_speaking_http_is_closed_at_once(there: Service) -> None:
     """A web client at the port gets no second line."""
-    before = accepted(there)
+    before = there.accepted
     asked = run("curl", "-sS", "--http0.9", "-m", "10", f"http://127.0.0.1:{there.plain}/")
     lines = asked.stdout.splitlines()
     assert len(lines) <= 2
     assert all(line.startswith((b"220 ", b"554 ")) for line in lines)
-    assert accepted(there) == before
+    assert there.accepted == before
 
 
 @needs("openssl")

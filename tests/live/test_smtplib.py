@@ -20,25 +20,6 @@ def trusting(there: Service) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(there.papers.authority))
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Service]:
-    """One for all tests that need nothing else."""
-    with service() as made:
-        yield made
-
-
-@pytest.fixture
-def there(shared: Service) -> Service:
-    """The same, with nothing delivered yet."""
-    shared.exchanger.forget()
-    return shared
-
-
-def accepted(there: Service) -> int:
-    """How many messages it has accepted so far."""
-    return int(there.running.report()["totals"]["accepted"])
-
-
 @contextmanager
 def client(port: int) -> Iterator[smtplib.SMTP]:
     """A session that has said EHLO."""
@@ -125,7 +106,7 @@ def test_a_port_that_requires_auth_takes_no_mail_before_it(there: Service) -> No
 
 def test_a_stranger_is_refused_at_rcpt_with_and_without_tls(there: Service) -> None:
     """554 5.7.1: encryption is no proof of anything."""
-    before = accepted(there)
+    before = there.accepted
     with client(there.plain) as session:
         for _ in range(2):
             session.mail("alice@example.org")
@@ -135,7 +116,7 @@ def test_a_stranger_is_refused_at_rcpt_with_and_without_tls(there: Service) -> N
             if session.has_extn("starttls"):
                 session.starttls(context=trusting(there))
                 session.ehlo()
-        assert accepted(there) == before
+        assert there.accepted == before
 
 
 def test_a_new_user_may_relay_at_once_and_a_removed_one_may_not() -> None:

@@ -42,6 +42,11 @@ class Service:
     implicit: int
     proxied: int
 
+    @property
+    def accepted(self) -> int:
+        """How many messages the relay has accepted so far."""
+        return int(self.running.report()["totals"]["accepted"])
+
     def delivered(self) -> Received:
         """The one message that was sent, once the exchanger has it; AssertionError when there are more."""
         (message,) = self.exchanger.wait_for(1)
