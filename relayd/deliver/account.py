@@ -4,16 +4,16 @@ Refuses to know the spool, and what follows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+
+import msgspec
 
 from relayd.deliver.digest import Verdict
 from relayd.spool.job import Job
 from relayd.spool.outcome import Kind, Outcome
 
 
-@dataclass(slots=True, eq=False)
-class Account:
+class Account(msgspec.Struct, eq=False):
     """`parcels` are still under way; `is_busy` while the spool has a step, or is given time after a failure."""
 
     job: Job
@@ -21,10 +21,10 @@ class Account:
     was_tried: bool = False
     is_to_be_held: bool = False
     is_in_doubt: bool = False
-    unrecorded: list[Outcome] = field(default_factory=list)
-    untold: list[Outcome] = field(default_factory=list)
-    waiting: list[Outcome] = field(default_factory=list)
-    done: set[int] = field(default_factory=set)
+    unrecorded: list[Outcome] = []
+    untold: list[Outcome] = []
+    waiting: list[Outcome] = []
+    done: set[int] = msgspec.field(default_factory=set)
     # Until when the destination rests, and when the message comes again.
     due: datetime | None = None
     following: datetime | None = None

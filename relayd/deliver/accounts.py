@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from relayd.base import events
 from relayd.base.counters import Slot
@@ -18,6 +19,7 @@ from relayd.base.sections import Config
 from relayd.deliver import retry
 from relayd.deliver.account import Account
 from relayd.deliver.digest import Digests, Verdict
+from relayd.deliver.ending import Ending, Endings
 from relayd.deliver.limits import Limits
 from relayd.deliver.notices import Composed, Notices
 from relayd.deliver.parcel import Parcel, Via, expire, in_doubt
@@ -25,7 +27,7 @@ from relayd.deliver.summaries import Summaries
 from relayd.deliver.telling import Telling
 from relayd.spool.errors import LeaseLost, NoSuchMessage, SpoolError
 from relayd.spool.ids import derived
-from relayd.spool.job import Job, Settlement
+from relayd.spool.job import Job
 from relayd.spool.outcome import Kind, Outcome
 from relayd.spool.protocol import Delivering
 
@@ -35,12 +37,13 @@ class Office:
     """What accounts need of the process.
 
     `ask` has work done on the spool's thread and waits for it; it raises what that raises. `in_spool` does work
-    there and calls back on the loop with its result or what it raised. `settled` is called when a message is no
-    longer in flight.
+    there and calls back on the loop with its result or what it raised; `together` does it for all items that are
+    there for the same. `settled` is called when a message is no longer in flight.
     """
 
     ask: Callable[[Callable[[], object]], Awaitable[object]]
     in_spool: Callable[[Callable[[], object], Callable[[object], None]], None]
+    together: Callable[[Callable[[Sequence[Ending]], Sequence[object]], Ending, Callable[[object], None]], None]
     later: Callable[[float, Callable[[], None]], object]
     write: Callable[[events.Event], None]
     bug: Callable[[str, Exception], None]
@@ -65,6 +68,7 @@ class Accounts:
         self._limits = limits
         self._office = office
         self._notices = Notices(config, spool)
+        self._endings = Endings(config, spool, self._notices)
         self._telling = Telling(office.write, office.counters.add)
         self._digests = digests or Digests(limits.notices)
         self._summaries = Summaries(self._digests, limits.collect, office.later, self._tell_together)
@@ -115,6 +119,8 @@ class Accounts:
 
     def _judged(self, job: Job, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
         """Beyond its lifetime what waits is given up, but for what a person is to decide about."""
+        if not [outcome for outcome in outcomes if not outcome.kind.is_final]:
+            return outcomes
         if not retry.is_expired(job.envelope.arrived, self._config.delivery.lifetime, datetime.now(UTC)):
             return outcomes
         held = [outcome for outcome in outcomes if outcome.kind is Kind.IN_DOUBT and self._holds_doubts]
@@ -143,11 +149,12 @@ class Accounts:
 
     def _look_at(self, account: Account) -> None:
         """Note whether the spool is about to be told that an exchanger has taken the message."""
-        is_at_it = account.job.id in self._accounts and not account.is_lost and not account.delay
-        if is_at_it and any(outcome.kind.is_delivery for outcome in account.unrecorded):
-            self._unknown.add(account.job.id)
+        message_id = account.job.id
+        is_at_it = message_id in self._accounts and not account.is_lost and not account.delay
+        if is_at_it and [each for each in account.unrecorded if each.kind.is_delivery]:
+            self._unknown.add(message_id)
         else:
-            self._unknown.discard(account.job.id)
+            self._unknown.discard(message_id)
         if len(self._unknown) < self._limits.unrecorded:
             self._is_near.set()
         else:
@@ -189,7 +196,7 @@ class Accounts:
             account.verdict = Verdict.TELL
             self._summaries.add(account, originator)
             return
-        self._begin(account, self._end(account))
+        self._end(account)
 
     def _judge(self, account: Account, originator: str | None) -> None:
         account.verdict = Verdict.TELL
@@ -203,12 +210,12 @@ class Accounts:
         """One notification for all of them: it is queued as the first one's, the others follow it."""
         first, *others = accounts
         first.others, first.originator = others, originator
-        self._begin(first, self._end(first))
+        self._end(first)
 
     def _begin(self, account: Account, work: Callable[[], object]) -> None:
         account.is_busy = True
         self._steps += 1
-        self._office.in_spool(work, lambda result: self._done(account, result))
+        self._office.in_spool(work, partial(self._done, account))
 
     def _done(self, account: Account, result: object) -> None:
         self._steps -= 1
@@ -238,7 +245,7 @@ class Accounts:
             for other in account.others:
                 other.told_by = derived(account.job.id, result.notices[0].attempt)
                 self._telling.told_by(other.job, other.told_by, result.notices[0])
-                self._begin(other, self._end(other))
+                self._end(other)
             return
         self._step(account)
 
@@ -261,42 +268,37 @@ class Accounts:
 
         return record
 
-    def _end(self, account: Account) -> Callable[[], object]:
-        """The last step: notifications for all that failed in this attempt, and for what is owed from before."""
+    def _end(self, account: Account) -> None:
+        """The last step."""
         job = account.job
         if account.following is None:
             account.following = self._following(account)
-        following, outcomes = account.following, tuple(account.unrecorded)
-        owe = account.verdict is Verdict.WAIT
-        until = job.envelope.arrived + timedelta(seconds=self._config.delivery.lifetime)
-        waiting = self._late(account)
+        if not account.was_tried and job.open and not job.owed:
+            # What was not tried leaves no line in a journal.
+            self._begin(account, self._put_back(job, account.following))
+            return
+        owed = [(each.job, each.owed) for each in (account, *account.others)]
+        ending = Ending(
+            job,
+            tuple(account.unrecorded),
+            account.following,
+            tuple([each for each in owed if each[1]]),
+            account.originator,
+            self._late(account),
+            hold=self._is_to_be_held(account),
+            owe=account.verdict is Verdict.WAIT,
+            told_by=account.told_by,
+        )
+        account.is_busy = True
+        self._steps += 1
+        self._office.together(self._endings.carry_out, ending, partial(self._done, account))
 
+    def _put_back(self, job: Job, due: datetime) -> Callable[[], object]:
         def put_back() -> object:
-            self._spool.put_back(job, following)
+            self._spool.put_back(job, due)
             return Composed()
 
-        def settle() -> object:
-            if owe:
-                self._spool.settle(Settlement(job, outcomes, following, owe=True))
-                return Composed()
-            if account.told_by:
-                self._spool.settle(Settlement(job, outcomes, following, told_by=account.told_by))
-                return Composed()
-            try:
-                composed = self._compose(account)
-                late = self._notices.warn(job, waiting, until)
-            except Exception:
-                # A bug must not make anybody get a second copy.
-                self._spool.record(job, outcomes)
-                raise
-            hold = self._is_to_be_held(account)
-            notices = (*composed.notices, *late.notices)
-            told_by = derived(job.id, notices[0].attempt) if account.others else ""
-            self._spool.settle(Settlement(job, outcomes, following, notices, hold, told_by=told_by))
-            return Composed(notices, composed.untold, (*composed.errors, *late.errors))
-
-        # What was not tried leaves no line in a journal.
-        return settle if account.was_tried or job.owed or not job.open else put_back
+        return put_back
 
     @property
     def _holds_doubts(self) -> bool:
@@ -305,16 +307,15 @@ class Accounts:
     def _is_to_be_held(self, account: Account) -> bool:
         return account.is_to_be_held or (account.is_in_doubt and self._holds_doubts)
 
-    def _compose(self, account: Account) -> Composed:
-        if not account.others:
-            return self._notices.compose(account.job, account.owed)
-        owed = [(each.job, each.owed) for each in (account, *account.others)]
-        return Composed((self._notices.summarise(owed, account.originator),))
-
     def _late(self, account: Account) -> tuple[Outcome, ...]:
         """What of this attempt the sender is to be told of as a delay: once, when the message is old enough."""
         job, after = account.job, self._config.delivery.delay_warning
-        if after is None or job.is_warned or not retry.is_expired(job.envelope.arrived, after, datetime.now(UTC)):
+        if (
+            not account.waiting
+            or after is None
+            or job.is_warned
+            or not retry.is_expired(job.envelope.arrived, after, datetime.now(UTC))
+        ):
             return ()
         return tuple(account.waiting)
 

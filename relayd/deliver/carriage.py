@@ -6,8 +6,9 @@ how the connection came about. It raises nothing but bugs; who cancels it before
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+import msgspec
 
 from relayd.base import events
 from relayd.deliver.connection import Connection
@@ -24,8 +25,7 @@ _GONE = reply(451, "4.4.2", "the exchanger closed the connection before MAIL")
 _STOPPED = reply(451, "4.4.2", "stopped before the end of the mail data")
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(msgspec.Struct, frozen=True):
     """An outcome for each recipient but those of `rest`, which go in a transaction of their own.
 
     Without any outcome the parcel was not tried; None: the kept connection was gone before MAIL was answered, and
@@ -110,7 +110,7 @@ async def _promised(means: Means, reached: Reached, parcel: Parcel) -> bool:
     assert means.promise is not None
     taken = tuple(parcel.recipients[place] for place in reached.connection.conversation.taken)
     try:
-        await means.promise(replace(parcel, recipients=taken), reached.via)
+        await means.promise(msgspec.structs.replace(parcel, recipients=taken), reached.via)
     except (SpoolError, OSError) as error:
         means.ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
         reached.connection.abort()

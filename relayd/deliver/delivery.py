@@ -71,6 +71,7 @@ class DeliveryProcess:
             Office(
                 ask=self._thread.ask,
                 in_spool=self._thread.submit,
+                together=self._thread.together,
                 later=self._loop.call_later,
                 write=post.log.write,
                 bug=self._voice.bug,

@@ -6,7 +6,7 @@ Refuses to know the queue and connections. A message that cannot be divided is t
 """
 
 from collections.abc import Callable, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -83,10 +83,12 @@ class Dispatch:
 
     def _parcels(self, job: Job, paused: Set[str]) -> list[Parcel]:
         """Each is of the whole job: whether a record can be done without is judged by all who are open."""
-        recipients = job.envelope.recipients
-        tried = tuple(
-            index
-            for index in job.open
-            if a_labels(recipients[index].domain) not in paused and not self._held_by(recipients[index].domain)
-        )
-        return [replace(parcel, job=job) for parcel in parcels(replace(job, open=tried), self._lanes.of)]
+        tried = job.open
+        if paused or self._holding:
+            domains = [(index, job.envelope.recipients[index].domain) for index in job.open]
+            tried = tuple(
+                index
+                for index, domain in domains
+                if a_labels(domain) not in paused and self._held_by(domain) is None
+            )
+        return parcels(job, tried, self._lanes.of)

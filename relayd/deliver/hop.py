@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import msgspec
+
 from relayd.base.sections import Route
 from relayd.deliver.attempt import Attempt, Refusal, dialogue_of
 from relayd.deliver.connection import Connection
@@ -191,7 +193,7 @@ class Hop:
         # What was tried before it was another attempt's.
         return replace(
             reached,
-            via=replace(reached.via, chosen=f"kept connection: {kept.reason}"),
+            via=msgspec.structs.replace(reached.via, chosen=f"kept connection: {kept.reason}"),
             failed=(),
             holds=_Holds(ways.latencies.version, until, enough),
         )

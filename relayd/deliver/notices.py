@@ -7,8 +7,9 @@ cannot be made as it should be is made without the original, and the error goes 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from relayd.base.sections import Config
 from relayd.deliver import notification, summary
@@ -23,8 +24,7 @@ from relayd.spool.outcome import DELAY, Outcome
 from relayd.spool.protocol import Delivering
 
 
-@dataclass(frozen=True, slots=True)
-class Composed:
+class Composed(msgspec.Struct, frozen=True):
     """The notices, the outcomes that nobody is told of, and what went wrong on the way."""
 
     notices: tuple[Notice, ...] = ()

@@ -5,7 +5,6 @@ result to outcomes is here too, so that it can be read and tested alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -25,8 +24,7 @@ MOST_RECIPIENTS = 100
 _UNANSWERED = reply(451, "4.4.2", "the message goes out; no answer to the final dot yet")
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True):
     """`recipients` are indexes into the job's envelope."""
 
     job: Job
@@ -38,7 +36,7 @@ class Parcel:
         """The transaction that carries it; raises NotAnOrder."""
         envelope = self.job.envelope
         recipients = [envelope.recipients[index] for index in self.recipients]
-        reverse_path, forward_paths = envelope.reverse_path or "", tuple(each.address for each in recipients)
+        reverse_path, forward_paths = envelope.reverse_path or "", tuple([each.address for each in recipients])
         asking = [each for each in recipients if each.notify is not None or each.orcpt is not None]
         return Order(
             reverse_path=reverse_path,
@@ -53,8 +51,7 @@ class Parcel:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+class Via(msgspec.Struct, frozen=True):
     """Which exchanger an outcome is of, and why that one; empty when there was none.
 
     `tls` has the version and the cipher, where it was spoken to in TLS.
@@ -67,13 +64,13 @@ class Via:
     tls: str = ""
 
 
-def parcels(job: Job, destination_of: Callable[[str], str]) -> list[Parcel]:
-    """The job's open recipients by destination, in portions that every server takes.
+def parcels(job: Job, tried: Iterable[int], destination_of: Callable[[str], str]) -> list[Parcel]:
+    """Those of the job's recipients that are tried, by destination, in portions that every server takes.
 
     Those beyond ASCII go apart: an exchanger without SMTPUTF8 may have the mail for the others.
     """
     groups: dict[tuple[str, bool], list[int]] = {}
-    for index in job.open:
+    for index in tried:
         recipient = job.envelope.recipients[index]
         groups.setdefault((destination_of(recipient.domain), recipient.address.isascii()), []).append(index)
     return [
@@ -85,8 +82,10 @@ def parcels(job: Job, destination_of: Callable[[str], str]) -> list[Parcel]:
 
 def rest_of(parcel: Parcel, result: Result) -> Parcel | None:
     """The recipients that were too many for one transaction (RFC 5321 section 4.5.3.1.10), as a parcel."""
+    if not result.deferred_rest:
+        return None
     rest = tuple(parcel.recipients[place] for place in result.deferred_rest)
-    return replace(parcel, recipients=rest) if rest else None
+    return msgspec.structs.replace(parcel, recipients=rest)
 
 
 def outcomes_of(
@@ -152,7 +151,7 @@ def expire(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
 
 def addresses(envelope: Envelope, recipients: Sequence[int]) -> str:
     """Some recipients for a log line."""
-    return ",".join(f"<{envelope.recipients[index].address}>" for index in recipients)
+    return ",".join([f"<{envelope.recipients[index].address}>" for index in recipients])
 
 
 def _outcome(

@@ -1,15 +1,20 @@
 """The spool's thread, as the event loop asks it: one piece of work after the other, each with its own result.
 
-Refuses to know the work. What a piece of work raises is its result, and stops nothing else.
+What is handed in during one turn of the loop goes over at once, and what is of one kind is done together. Refuses
+to know the work. What a piece of work raises is its result, and stops nothing else.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from relayd.spool.clerk import Clerk
 
+T = TypeVar("T")
 R = TypeVar("R")
+
+# Work for many items, which gives a result for each; and one of them.
+_Piece = tuple[Callable[[Sequence[Any]], Sequence[object]], Any]
 
 
 class SpoolThread:
@@ -22,11 +27,22 @@ class SpoolThread:
     ) -> None:
         """`busy_since` is the clerk's."""
         self._loop = loop
-        self._clerk: Clerk[Callable[[], object], object] = Clerk(loop, "spool", _run_all, busy_since)
+        self._clerk: Clerk[_Piece, object] = Clerk(loop, "spool", _do, busy_since)
+        # Of this turn.
+        self._pieces: list[tuple[_Piece, Callable[[object], None]]] = []
+
+    def together(
+        self, work: Callable[[Sequence[T]], Sequence[object]], item: T, done: Callable[[object], None]
+    ) -> None:
+        """Hand in an item of work that is done for many; `done` is called on the loop with its result."""
+        if not self._pieces:
+            # Each hand-over wakes the thread, which then waits for the interpreter: one for a turn is cheaper.
+            self._loop.call_soon(self._hand_over)
+        self._pieces.append(((work, item), done))
 
     def submit(self, work: Callable[[], object], done: Callable[[object], None]) -> None:
         """Hand in work; `done` is called on the loop with what it gave or raised."""
-        self._clerk.submit(work, done)
+        self.together(_one_by_one, work, done)
 
     async def ask(self, work: Callable[[], R]) -> R:
         """Hand in work and wait for what it gives; raise what it raises."""
@@ -40,15 +56,38 @@ class SpoolThread:
             else:
                 future.set_result(cast(R, result))
 
-        self._clerk.submit(work, done)
+        self.submit(work, done)
         return await future
 
     def close(self) -> None:
         """End; waits for what was handed in."""
+        self._hand_over()
         self._clerk.close()
 
+    def _hand_over(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        self._clerk.submit_all(pieces)
 
-def _run_all(work: Sequence[Callable[[], object]]) -> list[object]:
+
+def _do(pieces: Sequence[_Piece]) -> list[object]:
+    """The pieces of one kind together, where the first of them stands."""
+    results: list[object] = [None] * len(pieces)
+    kinds: dict[Callable[[Sequence[Any]], Sequence[object]], list[int]] = {}
+    for place, (work, _) in enumerate(pieces):
+        kinds.setdefault(work, []).append(place)
+    for work, places in kinds.items():
+        items = [pieces[place][1] for place in places]
+        found: Sequence[object]
+        try:
+            found = work(items)
+        except Exception as error:
+            found = [error] * len(items)
+        for place, result in zip(places, found, strict=True):
+            results[place] = result
+    return results
+
+
+def _one_by_one(work: Sequence[Callable[[], object]]) -> list[object]:
     results: list[object] = []
     for each in work:
         try:

@@ -5,15 +5,15 @@ know files.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from relayd.spool.journal import Journal
 from relayd.spool.layout import name_of
 from relayd.spool.outcome import Entry, Outcome
 
 
-@dataclass(slots=True)
-class Claim:
+class Claim(msgspec.Struct, eq=False):
     """`state` is the folder that it was taken from, `size` the file's, `offset` where in it the mail data begins.
 
     `open` are the recipients without a final outcome, `owed` is what the originator was not told.
@@ -30,15 +30,15 @@ class Claim:
     open: set[int]
     owed: tuple[Outcome, ...]
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[Outcome] = []
     # Journal lines and ledger lines to be written; what was written is taken out.
-    unsaved: list[Entry] = field(default_factory=list)
-    unentered: list[Outcome] = field(default_factory=list)
+    unsaved: list[Entry] = []
+    unentered: list[Outcome] = []
     is_scheduled: bool = False
     # Notifications by attempt, as they come from tmp/ (prepared) to new/ (visible) and to the medium.
-    prepared: dict[int, tuple[str, int]] = field(default_factory=dict)
+    prepared: dict[int, tuple[str, int]] = {}
     is_told: bool = False
-    visible: set[int] = field(default_factory=set)
+    visible: set[int] = msgspec.field(default_factory=set)
 
     @property
     def name(self) -> str:

@@ -98,7 +98,8 @@ class Claiming:
                 return None
             if not self._watch.is_first(place):
                 return None
-            state = fold(len(message.envelope.recipients), journal.read(self._is_doubtful))
+            entries = [] if place.is_untried else journal.read(self._is_doubtful)
+            state = fold(len(message.envelope.recipients), entries)
         except FileNotFoundError:
             # Moved by hand since it was seen; a scan finds it where it is.
             self._by_hand.missing(place)

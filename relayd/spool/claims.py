@@ -4,8 +4,6 @@ Each claim has a token of its own, so that whoever holds an older one changes no
 `of` may be called from any thread.
 """
 
-from collections.abc import Iterator, Mapping
-
 from relayd.spool.claim import Claim
 from relayd.spool.errors import LeaseLost
 from relayd.spool.job import Job
@@ -14,22 +12,13 @@ from relayd.spool.job import Job
 _CACHE = 32 << 20
 
 
-class Claims(Mapping[str, Claim]):
-    """For one queue."""
+class Claims(dict[str, Claim]):
+    """For one queue; changed by `add` and `drop` alone."""
 
     def __init__(self) -> None:
-        self._all: dict[str, Claim] = {}
+        super().__init__()
         self._cached = 0
         self._token = 0
-
-    def __getitem__(self, message_id: str) -> Claim:
-        return self._all[message_id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all)
-
-    def __len__(self) -> int:
-        return len(self._all)
 
     @property
     def may_cache(self) -> bool:
@@ -43,12 +32,12 @@ class Claims(Mapping[str, Claim]):
 
     def add(self, claim: Claim) -> None:
         """From here on its ID is not taken again."""
-        self._all[claim.id] = claim
+        self[claim.id] = claim
         self._cached += len(claim.mail_data or b"")
 
     def of(self, job: Job) -> Claim:
         """The job's claim; raises LeaseLost when it is no longer the live one."""
-        claim = self._all.get(job.id)
+        claim = self.get(job.id)
         if claim is None or claim.token != job.token:
             raise LeaseLost(f"{job.id}: token {job.token} is not the live one")
         return claim
@@ -56,4 +45,4 @@ class Claims(Mapping[str, Claim]):
     def drop(self, claim: Claim) -> None:
         """It is in nobody's hands any more."""
         self._cached -= len(claim.mail_data or b"")
-        del self._all[claim.id]
+        del self[claim.id]

@@ -38,8 +38,12 @@ class Clerk(Generic[T, R]):
 
     def submit(self, item: T, done: Callable[[R | Exception], None]) -> None:
         """Hand in one item; `done` is called on the event loop with its result or what went wrong."""
+        self.submit_all([(item, done)])
+
+    def submit_all(self, items: Sequence[tuple[T, Callable[[R | Exception], None]]]) -> None:
+        """The same for several at once."""
         with self._wake:
-            self._items.append((item, done))
+            self._items += items
             self._wake.notify()
 
     def close(self) -> None:

@@ -1,14 +1,17 @@
-"""A job: a claimed message; and beside it the values in which its attempt is settled, and what a start found."""
+"""A job: a claimed message; and beside it the values in which its attempt is settled, and what a start found.
 
-from dataclasses import dataclass
+Each message makes some of them, and a frozen dataclass costs ten times as much as these structures.
+"""
+
 from datetime import datetime
+
+import msgspec
 
 from relayd.spool.envelope import Envelope
 from relayd.spool.outcome import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A claimed message: `open` are the recipients to try, `owed` outcomes whose notification is missing.
 
     `attempt` counts from 1; `size` is the mail data in octets. `token` tells this claim from any other. It is
@@ -28,8 +31,7 @@ class Job:
     is_warned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(msgspec.Struct, frozen=True):
     """A notification to be queued: about what `attempt` owes the originator."""
 
     attempt: int
@@ -37,8 +39,7 @@ class Notice:
     mail_data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """How an attempt ended: outcomes not yet recorded, the instant of the next attempt, and what is owed.
 
     What this attempt or the job owes word of, and has no notice of its attempt, is what nobody is to be told of,
@@ -56,8 +57,7 @@ class Settlement:
     told_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Recovery:
+class Recovery(msgspec.Struct, frozen=True):
     """What a start found.
 
     `waiting` are due now, `scheduled` later, `held` set aside by a person. `swept` drafts of processes that are

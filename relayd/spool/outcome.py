@@ -27,6 +27,9 @@ class Kind(StrEnum):
     IN_DOUBT = "in_doubt"
     EXPIRED = "expired"
 
+    # An Enum's own is a function in Python that hashes the name, and each message looks kinds up.
+    __hash__ = str.__hash__
+
     @property
     def is_final(self) -> bool:
         """Whether the recipient is done with: it has the mail, or will never get it."""

@@ -122,6 +122,9 @@ class Delivering(Protocol):
         When it fails, the same call again goes on where it stopped.
         """
 
+    def settle_all(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
+        """The same for many attempts at once, which is cheaper: for each what `settle` gives or raises."""
+
     def remove(self, job: Job, notices: tuple[Notice, ...] = ()) -> None:
         """End a message that is not to be delivered; the ledger says that its open recipients were removed.
 

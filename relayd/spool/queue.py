@@ -23,7 +23,7 @@ from relayd.spool.claims import Claims
 from relayd.spool.disk import Disk
 from relayd.spool.errors import SpoolFull, from_os
 from relayd.spool.job import Job, Notice, Recovery, Settlement
-from relayd.spool.layout import STATES, Layout, name_of, parse_name
+from relayd.spool.layout import STATES, Layout, name_of
 from relayd.spool.ledger import Fate, Ledger, Line
 from relayd.spool.message import mail_data
 from relayd.spool.outcome import Outcome
@@ -136,8 +136,7 @@ class Queue:
     def hear(self, names: Iterable[str]) -> None:
         """Take note of messages that a worker says it has put into new/."""
         for name in names:
-            if parse_name(name) is not None:
-                self._watch.note("new", name, is_fresh=True)
+            self._watch.note("new", name, is_fresh=True)
 
     def scan(self, state: Literal["new", "cur"]) -> None:
         """Look into new/ or cur/ for what no hint told of: the truth, where hints are only haste."""
@@ -228,7 +227,8 @@ class Queue:
         A single recipient needs no record lest it get two copies: it has the mail and the file goes, or has not.
         Unless its success may have to be told, for then the file stays until that is done.
         """
-        if len(job.open) < 2 and not any(job.envelope.recipients[index].wants_success for index in job.open):
+        recipients = job.envelope.recipients
+        if len(job.open) < 2 and not [index for index in job.open if recipients[index].wants_success]:
             return
         self._reserved.add(job.id)
         if not self._reserve.is_whole and len(self._reserve) < len(self._reserved):
@@ -242,26 +242,60 @@ class Queue:
 
     def settle(self, settlement: Settlement) -> bool:
         """End the attempt: outcomes, notices, then the end or the next date. True when the message is done."""
-        claim = self._claims.of(settlement.job)
+        (result,) = self.settle_all([settlement])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def settle_all(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
+        """The same for many: what each gives or raises. Of those that end, the ledger is told in one append."""
+        results: list[bool | Exception] = []
+        ending: list[tuple[int, Claim]] = []
+        lines: list[Line] = []
+        for place, settlement in enumerate(settlements):
+            try:
+                claim = self._claims.of(settlement.job)
+                is_end = self._settle(claim, settlement, lines)
+            except Exception as error:
+                results.append(error)
+                continue
+            results.append(is_end)
+            if is_end:
+                ending.append((place, claim))
+        # Where its recipients have gone is written down before a message is.
+        self._settling.enter(lines)
+        for place, claim in ending:
+            try:
+                self._end(claim)
+            except Exception as error:
+                results[place] = error
+        return results
+
+    def _settle(self, claim: Claim, settlement: Settlement, lines: list[Line]) -> bool:
+        """All but the end, to which it came if True; what the ledger is to be told before that goes to `lines`."""
         claim.take(settlement.outcomes)
         self._settling.record_attempt(claim, settlement.job.attempt, settlement.next)
         if settlement.owe:
             self._settling.record(claim)
             self._release(claim, settlement.next.timestamp())
             return False
-        self._notify(claim, settlement.notices, settlement.told_by)
-        if claim.open and settlement.hold:
+        unentered = self._notify(claim, settlement.notices, settlement.told_by)
+        if not claim.open:
+            lines += unentered
+            return True
+        self._settling.enter(unentered)
+        if settlement.hold:
             self._settling.hold(claim)
             self._by_hand.holds(claim.id, claim.name)
             self._forget(claim)
-            return False
-        if claim.open:
+        else:
             self._release(claim, settlement.next.timestamp())
-            return False
+        return False
+
+    def _end(self, claim: Claim) -> None:
         self._settling.end(claim)
         self._by_hand.ended(claim.id)
         self._forget(claim)
-        return True
 
     def remove(self, job: Job, notices: tuple[Notice, ...] = ()) -> None:
         """End a message that is not to be delivered; the ledger says that its open recipients were removed.
@@ -269,7 +303,7 @@ class Queue:
         `notices` tell of the failures that the job owes: with the message their journal goes.
         """
         claim = self._claims.of(job)
-        self._notify(claim, notices)
+        self._settling.enter(self._notify(claim, notices))
         if claim.open:
             line = Line(self._now(), Fate.REMOVED, claim.id, tuple(sorted(claim.open)))
             try:
@@ -278,9 +312,7 @@ class Queue:
             except OSError as error:
                 raise from_os(error, "ledger") from error
             claim.open.clear()
-        self._settling.end(claim)
-        self._by_hand.ended(claim.id)
-        self._forget(claim)
+        self._end(claim)
 
     def put_back(self, job: Job, due: datetime | None = None) -> None:
         """Give a claim up without an outcome or a journal line: the message is due as before, or at `due`."""
@@ -299,9 +331,11 @@ class Queue:
         self._tidying.run(lambda message_id: message_id in self._claims or message_id in self._schedule)
         self._reserve.fill()
 
-    def _notify(self, claim: Claim, notices: tuple[Notice, ...], told_by: str = "") -> None:
-        for message_id, size in self._settling.notify(claim, notices, told_by):
-            self._watch.note("new", name_of(message_id, size), is_fresh=True)
+    def _notify(self, claim: Claim, notices: tuple[Notice, ...], told_by: str = "") -> list[Line]:
+        lines = self._settling.notify(claim, notices, told_by)
+        for attempt in sorted(claim.visible):
+            self._watch.note("new", name_of(*claim.prepared[attempt]), is_fresh=True)
+        return lines
 
     def _release(self, claim: Claim, due: float) -> None:
         state = self._settling.release(claim, due)

@@ -61,6 +61,8 @@ class Sweep:
 
         Until then nobody may take the message: its journal says that the notification exists, and ends with it.
         """
+        if not self._unfinished:
+            return
         for name in [name for name in self._unfinished if name.startswith(f"{message_id}.")]:
             try:
                 self._finish(name, now)

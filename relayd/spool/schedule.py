@@ -23,13 +23,17 @@ _SMALLEST_PORTION = 1000
 
 
 class Place(NamedTuple):
-    """Where and when: a message file of `size` octets in the folder `state`; `is_fresh` when it came just now."""
+    """Where and when: a message file of `size` octets in the folder `state`; `is_fresh` when it came just now.
+
+    It is untried when the word of it was the first that was seen of it: it cannot have a journal.
+    """
 
     due: float
     id: str
     size: int
     state: str
     is_fresh: bool = False
+    is_untried: bool = False
 
 
 class Schedule:

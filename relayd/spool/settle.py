@@ -9,7 +9,7 @@ Refuses to know the schedule. Raises SpoolError.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence, Set
 from datetime import datetime
 
 from relayd.spool.claim import Claim
@@ -54,7 +54,7 @@ class Settling:
     def record(self, claim: Claim) -> None:
         """Make durable what the claim has noted."""
         self._save(claim)
-        self._enter(claim, told=None)
+        self.enter(self._unentered(claim, told=None))
 
     def record_attempt(self, claim: Claim, attempt: int, following: datetime) -> None:
         """The same at the end of an attempt, with the date of the next one where there is one."""
@@ -89,37 +89,41 @@ class Settling:
         claim.unsaved.clear()
         self._troubles.over(_DEFERRALS)
 
-    def _enter(self, claim: Claim, told: set[int] | None) -> None:
-        """Write the ledger's lines: failures when it is known in which attempts somebody was told of them."""
-        ready = [each for each in claim.unentered if told is not None or not each.kind.is_failure]
-        lines = [
-            Line(outcome.at, _fate(outcome, told or set()), claim.id, outcome.recipients)
-            for outcome in ready
-            if outcome.kind.is_final
-        ]
-        claim.unentered = [each for each in claim.unentered if each not in ready]
+    def enter(self, lines: Sequence[Line]) -> None:
+        """Write lines into the ledger, in one append."""
         # The journal has it; the audit will show it as not entered, which is the truth.
         with contextlib.suppress(OSError):
             self._ledger.append(lines)
 
+    def _unentered(self, claim: Claim, told: Set[int] | None) -> list[Line]:
+        """What the ledger is told: of failures when it is known in which attempts somebody was told of them."""
+        lines: list[Line] = []
+        kept: list[Outcome] = []
+        for outcome in claim.unentered:
+            kind = outcome.kind
+            if told is None and kind.is_failure:
+                kept.append(outcome)
+            elif kind.is_final:
+                lines.append(Line(outcome.at, _fate(outcome, told or ()), claim.id, outcome.recipients))
+        claim.unentered = kept
+        return lines
+
     # Notifications.
 
-    def notify(self, claim: Claim, notices: tuple[Notice, ...], told_by: str = "") -> list[tuple[str, int]]:
-        """Queue what is owed, but for what the notification `told_by` has told; give the ID and the size of each
-        notification that is visible now.
-        """
+    def notify(self, claim: Claim, notices: tuple[Notice, ...], told_by: str = "") -> list[Line]:
+        """Queue what is owed, but for what the notification `told_by` has told; give what is to be entered now."""
         untold = claim.untold
-        if untold or notices:
-            for notice in notices:
-                if notice.attempt not in claim.prepared:
-                    claim.prepared[notice.attempt] = self._prepare(claim, notice)
-            if not claim.is_told:
-                attempts = {each.attempt for each in untold} | {notice.attempt for notice in notices}
-                self._tell(claim, sorted(attempts), told_by)
-            self._publish(claim, notices)
+        if not (untold or notices):
+            return self._unentered(claim, told=frozenset())
+        for notice in notices:
+            if notice.attempt not in claim.prepared:
+                claim.prepared[notice.attempt] = self._prepare(claim, notice)
+        if not claim.is_told:
+            attempts = {each.attempt for each in untold} | {notice.attempt for notice in notices}
+            self._tell(claim, sorted(attempts), told_by)
+        self._publish(claim, notices)
         told = {each.attempt for each in untold} if told_by else {notice.attempt for notice in notices}
-        self._enter(claim, told=told)
-        return [claim.prepared[attempt] for attempt in sorted(claim.visible)]
+        return self._unentered(claim, told=told)
 
     def _prepare(self, claim: Claim, notice: Notice) -> tuple[str, int]:
         """Write a notification, durable but not yet a message; what was there of it before is written again."""
@@ -241,7 +245,7 @@ class Settling:
         return ""
 
 
-def _fate(outcome: Outcome, told: set[int]) -> Fate:
+def _fate(outcome: Outcome, told: Container[int]) -> Fate:
     if not outcome.kind.is_failure:
         return Fate.DELIVERED
     return Fate.FAILED if outcome.attempt in told else Fate.UNDELIVERABLE

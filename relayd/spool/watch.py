@@ -103,7 +103,7 @@ class Watch:
             return
         parsed = parse_name(name)
         if parsed is None:
-            if not name.startswith("."):
+            if not (is_fresh or name.startswith(".")):
                 self._aside.put(state, name, "it has no name of ours")
             return
         message_id, size = parsed
@@ -130,7 +130,8 @@ class Watch:
     def place(self, state: str, message_id: str, size: int, *, is_fresh: bool = False) -> None:
         """Put a file into the schedule, at its mtime; raise OSError."""
         if state == "new":
-            self._schedule.put(Place(NOW, message_id, size, state, is_fresh))
+            is_untried = is_fresh and message_id not in self._schedule
+            self._schedule.put(Place(NOW, message_id, size, state, is_fresh, is_untried))
             return
         path = self._layout.message(state, name_of(message_id, size))
         due = self.due(path, self._disk.lstat(path).st_mtime)

@@ -95,6 +95,16 @@ class FakeSpool:
         self.settled.append(settlement)
         return True
 
+    def settle_all(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
+        """Note each."""
+        results: list[bool | Exception] = []
+        for each in settlements:
+            try:
+                results.append(self.settle(each))
+            except Exception as error:
+                results.append(error)
+        return results
+
     def put_back(self, job: Job, due: datetime | None = None) -> None:
         """Note it."""
         self._fail()

@@ -1,7 +1,6 @@
 """Makes what the tests of delivery are about: jobs, outcomes and replies, complete but for what a test names."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -60,7 +59,8 @@ def asking(of: Job, *notify: str | None, **parameters: Any) -> Job:
         msgspec.structs.replace(each, notify=wish)
         for each, wish in zip(of.envelope.recipients, notify or (None,) * len(of.envelope.recipients), strict=True)
     )
-    return replace(of, envelope=msgspec.structs.replace(of.envelope, recipients=recipients, **parameters))
+    changed = msgspec.structs.replace(of.envelope, recipients=recipients, **parameters)
+    return msgspec.structs.replace(of, envelope=changed)
 
 
 def parcel(of: Job, *recipients: int, destination: str = "example.net") -> Parcel:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from relayd.base.config import Config, load
 from relayd.base.counters import Board
 from relayd.deliver.accounts import Accounts, Office
 from relayd.deliver.digest import Digests, Verdict
+from relayd.deliver.ending import Ending
 from relayd.deliver.limits import Limits
 from relayd.deliver.parcel import Via, parcels
 from relayd.spool.errors import LeaseLost, SpoolFailed, SpoolFull
@@ -40,6 +41,7 @@ class Bureau:
         self.office = Office(
             ask=self._ask,
             in_spool=lambda work, done: self.work.append((work, done)),
+            together=self._together,
             later=lambda seconds, call: self.timers.append((seconds, call)),
             write=self.events.append,
             bug=lambda where, error: self.bugs.append(error),
@@ -51,6 +53,17 @@ class Bureau:
 
     async def _ask(self, work: Callable[[], object]) -> object:
         return work()
+
+    def _together(
+        self, work: Callable[[Sequence[Ending]], Sequence[object]], item: Ending, done: Callable[[object], None]
+    ) -> None:
+        def alone() -> object:
+            (result,) = work([item])
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+        self.work.append((alone, done))
 
     def _settled(self) -> None:
         self.settled += 1
@@ -480,7 +493,7 @@ def test_each_kind_has_its_event_and_counter(
 def test_every_parcel_of_a_message_is_waited_for(bureau: Bureau) -> None:
     """Three hundred recipients at one domain are three parcels."""
     made = job(*(f"user{number}@example.net" for number in range(300)))
-    portions = parcels(made, lambda domain: domain)
+    portions = parcels(made, made.open, lambda domain: domain)
     bureau.accounts.open(made, len(portions))
     for each in portions:
         assert bureau.spool.settled == []

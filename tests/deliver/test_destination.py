@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from relayd.base import events
 from relayd.base.sections import Route
@@ -204,12 +205,12 @@ def test_a_destination_that_failed_rests_and_new_mail_rests_with_it(tmp_path: Pa
         assert postponed.job.id == letters(4)[3].job.id
         assert town.ways.counters.get("attempts_failed") == 1
         # One that was tried before has been counted.
-        destination.add(replace(postponed, job=replace(postponed.job, attempt=2)))
+        destination.add(structs.replace(postponed, job=structs.replace(postponed.job, attempt=2)))
         assert town.ways.counters.get("attempts_failed") == 1
         town.postponed.pop()
         assert 0.9 * 300 <= (due - datetime.now(UTC)).total_seconds() + 1 <= 1.1 * 300 + 1
         urgent = letters(5)[4]
-        destination.add(replace(urgent, job=replace(urgent.job, is_urgent=True)))
+        destination.add(structs.replace(urgent, job=structs.replace(urgent.job, is_urgent=True)))
         await town.reported(4)
         assert town.kinds() == {Kind.DEFERRED: 3, Kind.DELIVERED: 1}
         destination.add(letters(6)[5])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from relayd.base.sections import Limit
 from relayd.spool.outcome import Kind
@@ -275,7 +276,7 @@ def test_what_is_beyond_the_near_slots_comes_again_for_its_own(tmp_path: Path) -
         waits = [(due - datetime.now(UTC)).total_seconds() for _, due in town.postponed]
         assert all(abs(wait - expected) < 30 for wait, expected in zip(waits, (70, 130, 190, 250), strict=True))
         urgent = to("a.test", 1, 50)[0]
-        destination.add(replace(urgent, job=replace(urgent.job, is_urgent=True)))
+        destination.add(structs.replace(urgent, job=structs.replace(urgent.job, is_urgent=True)))
         earlier = job("bob@a.test", message_id=f"{60:017}", arrived=datetime.now(UTC) - timedelta(minutes=5))
         destination.add(parcel(earlier))
         assert len(town.postponed) == 4, "a person wants the one, and the other has come for its slot"

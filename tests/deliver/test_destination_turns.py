@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from relayd.base import events
 from relayd.base.sections import Limit, Route
@@ -38,7 +39,7 @@ def test_after_an_outage_one_connection_carries_before_there_are_more(tmp_path: 
         exchanger.start()
         destination = town.destination()
         for each in letters(41)[1:]:
-            destination.add(replace(each, job=replace(each.job, is_urgent=True)))
+            destination.add(structs.replace(each, job=structs.replace(each.job, is_urgent=True)))
         await asyncio.to_thread(exchanger.wait_for, 1)
         await town.noted(events.CircuitClosed, 1)
         await turn()

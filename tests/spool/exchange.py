@@ -115,10 +115,25 @@ class Exchange:
 
     def attempt(self, queue: Delivering, job: Job, groups: Sequence[Iterable[int]] | None = None) -> bool:
         """One attempt at a job, its recipients in groups with a destination each; True when it was the end."""
+        parts = [tuple(group) for group in (groups if groups is not None else [job.open])]
+        settlement = self._try_all(queue, job, parts)
+        has_ended = self._insist(partial(queue.settle, settlement))
+        self._end(settlement, has_journal=not has_ended or len(parts) > 1)
+        return has_ended
+
+    def attempt_together(self, queue: Delivering, jobs: Sequence[Job]) -> None:
+        """One attempt at each of several jobs, which end at once."""
+        settlements = [self._try_all(queue, job, [job.open]) for job in jobs]
+        for settlement, has_ended in zip(settlements, queue.settle_all(settlements), strict=True):
+            if isinstance(has_ended, Exception):
+                raise has_ended
+            self._end(settlement, has_journal=not has_ended)
+
+    def _try_all(self, queue: Delivering, job: Job, parts: Sequence[tuple[int, ...]]) -> Settlement:
+        """What comes of an attempt; of all parts but the last it is recorded."""
         content = b"".join(queue.read(job))
         outcomes: tuple[Outcome, ...] = ()
         owed = list(job.owed)
-        parts = [tuple(group) for group in (groups if groups is not None else [job.open])]
         for number, group in enumerate(parts):
             outcomes = tuple(self._try(job, index, content) for index in group)
             owed += [each for each in outcomes if each.kind.is_owed]
@@ -126,11 +141,12 @@ class Exchange:
                 self._insist(partial(queue.record, job, outcomes))
                 self._learn(job, outcomes, has_journal=True)
         notices = tuple(notice(job, attempt) for attempt in sorted({each.attempt for each in owed}))
-        following = START + timedelta(days=job.attempt)
-        has_ended = self._insist(partial(queue.settle, Settlement(job, outcomes, following, notices)))
-        has_journal = not has_ended or job.attempt > 1 or len(parts) > 1 or bool(owed)
+        return Settlement(job, outcomes, START + timedelta(days=job.attempt), notices)
+
+    def _end(self, settlement: Settlement, *, has_journal: bool) -> None:
+        job, outcomes = settlement.job, settlement.outcomes
+        has_journal = has_journal or job.attempt > 1 or bool(settlement.notices)
         self._learn(job, (*job.owed, *outcomes), has_journal=has_journal)
-        return has_ended
 
     def drain(self, queue: Delivering, now: float) -> None:
         """Deliver until nothing is left that is due at `now`, or something is clearly there for ever."""

@@ -132,6 +132,15 @@ class MemoryQueue:
         kept = self._live(job)
         kept.entries += [each for each in outcomes if each not in kept.entries]
 
+    def settle_all(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
+        results: list[bool | Exception] = []
+        for each in settlements:
+            try:
+                results.append(self.settle(each))
+            except SpoolError as error:
+                results.append(error)
+        return results
+
     def settle(self, settlement: Settlement) -> bool:
         job = settlement.job
         self.record(job, settlement.outcomes)

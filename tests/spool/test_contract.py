@@ -364,3 +364,22 @@ def test_a_message_that_is_removed_leaves_word_of_what_it_owed(spool: Spool) -> 
     assert spool.take(LATER.timestamp()).envelope.reverse_path is None
     with pytest.raises(NoSuchMessage):
         spool.queue.claim(message_id)
+
+
+def test_attempts_that_end_together_end_as_each_would_alone(spool: Spool) -> None:
+    """Success, delay, and one that is no longer anybody's."""
+    for name in ("one", "two", "three"):
+        spool.commit(name)
+    spool.queue.scan("new")
+    first, second, third = spool.queue.take(10, NOW)
+    spool.settle(third, outcome(Kind.DELIVERED, 0))
+    ended, waits, lost = spool.queue.settle_all(
+        [
+            Settlement(first, (outcome(Kind.DELIVERED, 0),), LATER),
+            Settlement(second, (outcome(Kind.DEFERRED, 0),), LATER),
+            Settlement(third, (outcome(Kind.DELIVERED, 0),), LATER),
+        ]
+    )
+    assert (ended, waits) == (True, False)
+    assert isinstance(lost, LeaseLost)
+    assert spool.take(LATER.timestamp()).id == second.id

@@ -6,6 +6,7 @@ Then the same with a step left out or swapped, which must show, or these tests a
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -22,14 +23,14 @@ MAIL = b"Subject: hello\r\n\r\nHello.\r\n"
 Skips = Callable[[str, str], bool]
 
 
-def ids() -> Ids:
+def same_ids() -> Ids:
     """The same ones each time."""
     return Ids(now=lambda: int(START.timestamp() * 1e9), draw=lambda below: 7)
 
 
-def commit(disk: MemoryDisk, exchange: Exchange, *recipients: str) -> str:
+def commit(disk: MemoryDisk, exchange: Exchange, *recipients: str, ids: Ids | None = None) -> str:
     """Bring one message in, as a worker does; its name."""
-    receiving = Intake(LAYOUT, 0, disk=disk, ids=ids(), now=disk.clock)
+    receiving = Intake(LAYOUT, 0, disk=disk, ids=ids or same_ids(), now=disk.clock)
     draft = receiving.begin(envelope(*recipients))
     draft.write(MAIL)
     exchange.contents[draft.id] = MAIL
@@ -47,7 +48,7 @@ def committing(skips: Skips | None = None, disk: MemoryDisk | None = None) -> It
     disk.skips = skips or disk.skips
 
     def work() -> None:
-        receiving = Intake(LAYOUT, 0, disk=disk, ids=ids(), now=disk.clock)
+        receiving = Intake(LAYOUT, 0, disk=disk, ids=same_ids(), now=disk.clock)
         for recipients in [("one",), ("two", "three")], [("four",)]:
             drafts = [receiving.begin(envelope(*each)) for each in recipients]
             for draft in drafts:
@@ -126,6 +127,27 @@ def test_a_crash_in_a_delivery_to_one_recipient_loses_nothing() -> None:
 def test_a_crash_in_a_delivery_to_several_destinations_loses_nothing() -> None:
     """Each group's outcome is durable as it ends."""
     assert list(delivering(Exchange(), [[0], [1], [2]], recipients=3)) == []
+
+
+@pytest.mark.parametrize("kinds", [lambda index, attempt: Kind.DELIVERED, "mixed"])
+def test_a_crash_while_several_messages_end_at_once_loses_nothing(kinds: Any) -> None:
+    """Their lines in the ledger are one append, and none of them goes before it."""
+    disk = memory_disk()
+    exchange = Exchange(fails_first if kinds == "mixed" else kinds)
+    drawn = iter(range(1000))
+    made = Ids(now=lambda: int(START.timestamp() * 1e9), draw=lambda below: next(drawn))
+    for recipients in [("one",), ("two", "three"), ("four",)]:
+        commit(disk, exchange, *recipients, ids=made)
+    queue = queue_on(disk)
+    queue.recover()
+    disk.make_durable()
+
+    def work() -> None:
+        queue.scan("new")
+        exchange.attempt_together(queue, queue.take(10, START.timestamp()))
+        exchange.tidy(queue)
+
+    assert list(losses(disk, exchange, work)) == []
 
 
 def test_a_crash_around_a_deferral_loses_nothing() -> None:

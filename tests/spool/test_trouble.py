@@ -4,13 +4,13 @@ import contextlib
 import errno
 import json
 import os
-from dataclasses import replace
 
 import msgspec
 import pytest
 
 from relayd.spool.errors import SpoolError, SpoolFull
 from relayd.spool.ids import Ids
+from relayd.spool.job import Settlement
 from relayd.spool.layout import name_of
 from relayd.spool.ledger import Fate
 from relayd.spool.outcome import Kind, Scheduled
@@ -160,7 +160,7 @@ def test_with_the_reserve_spent_nothing_is_sent_whose_success_may_have_to_be_tol
         asking = msgspec.structs.replace(recipient, notify=notify)
         envelope = msgspec.structs.replace(job.envelope, recipients=(asking,))
         with pytest.raises(SpoolFull) if is_kept else contextlib.nullcontext():
-            hall.queue.reserve(replace(job, envelope=envelope))
+            hall.queue.reserve(msgspec.structs.replace(job, envelope=envelope))
 
 
 def test_a_reserve_that_is_not_whole_lets_out_as_many_as_it_has_room_for() -> None:
@@ -308,3 +308,21 @@ def test_a_failure_that_was_owed_is_in_the_ledger_too() -> None:
     hall.settle(job, outcome(Kind.DELIVERED, 1, attempt=2), notices=(notice(job, 1),))
     ((_, content),) = hall.disk.take_all(LAYOUT.folder("ledger")).items()
     assert content.count(b'"failed"') == 1
+
+
+def test_one_message_that_cannot_be_taken_away_does_not_keep_others_that_end_with_it() -> None:
+    """All are in the ledger, in one append and once, when the disk lets the one go."""
+    hall = Hall()
+    names = [hall.commit(name) for name in ("one", "two", "three")]
+    settlements = [Settlement(job, (outcome(Kind.DELIVERED, 0),), LATER) for job in hall.take()]
+    hall.disk.calls.clear()
+    calm = hall.have_fail("unlink", errno.EIO, names[1])
+    results = hall.queue.settle_all(settlements)
+    assert [isinstance(each, SpoolError) for each in results] == [False, True, False]
+    assert hall.where() == {"new": [names[1]]}
+    hall.disk.fault = calm
+    assert hall.queue.settle_all([settlements[1]]) == [True]
+    ledger = b"".join(hall.disk.take_all(LAYOUT.folder("ledger")).values())
+    assert ledger.count(b'"fate":"delivered"') == 3
+    writes = [path for call, path in hall.disk.calls if call == "write" and "/ledger/" in path]
+    assert len(writes) == 1
