@@ -323,6 +323,9 @@ class Accounts:
         now, dice = datetime.now(UTC), self._office.dice
         if account.waiting:
             return retry.next_attempt(self._config.delivery.retry, account.job.attempt, now, dice)
+        if not account.is_open:
+            # Nobody is to be tried again.
+            return now
         if account.due is not None:
             # Not all at the same instant.
             return account.due + timedelta(seconds=self._limits.spread * dice.random())

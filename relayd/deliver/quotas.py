@@ -161,8 +161,10 @@ class Lease:
         if not self._has_claim and self._wait() > self._patience:
             return None
         self._unclaim()
+        if not self.paces:
+            return 0.0
         now = self._clock()
-        return max((pace.take(now) for pace in self.paces), default=0.0)
+        return max(pace.take(now) for pace in self.paces)
 
     def give_slot_back(self) -> None:
         """No message went in it."""
@@ -185,8 +187,10 @@ class Lease:
         return part
 
     def _wait(self) -> float:
-        now = self._clock() if self.paces else 0.0
-        return max((pace.wait(now) for pace in self.paces), default=0.0)
+        if not self.paces:
+            return 0.0
+        now = self._clock()
+        return max(pace.wait(now) for pace in self.paces)
 
     def _unclaim(self) -> None:
         if self._has_claim:

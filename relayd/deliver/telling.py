@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from relayd.base import events
 from relayd.deliver.notices import Composed
@@ -21,6 +20,8 @@ _COUNTERS = {
 }
 
 _EVENTS: dict[Kind, Callable[..., events.Event]] = {
+    Kind.DELIVERED: events.DeliveryDelivered,
+    Kind.RELAYED: events.DeliveryDelivered,
     Kind.DEFERRED: events.DeliveryDeferred,
     Kind.FAILED: events.DeliveryFailed,
     Kind.EXPIRED: events.DeliveryFailed,
@@ -42,17 +43,14 @@ class Telling:
 
     def outcome(self, job: Job, outcome: Outcome, via: Via) -> None:
         """One outcome of an attempt."""
-        self.count(_COUNTERS[outcome.kind], len(outcome.recipients))
-        if outcome.kind.is_delivery:
-            age_s = (outcome.at - job.envelope.arrived).total_seconds()
-            event: Callable[..., events.Event] = partial(events.DeliveryDelivered, age_s=age_s)
-        else:
-            event = _EVENTS[outcome.kind]
+        kind, envelope = outcome.kind, job.envelope
+        self.count(_COUNTERS[kind], len(outcome.recipients))
+        age = {"age_s": (outcome.at - envelope.arrived).total_seconds()} if kind.is_delivery else {}
         self.write(
-            event(
+            _EVENTS[kind](
                 id=job.id,
-                session=job.envelope.session,
-                recipients=addresses(job.envelope, outcome.recipients),
+                session=envelope.session,
+                recipients=addresses(envelope, outcome.recipients),
                 attempt=outcome.attempt,
                 reply=str(outcome.reply),
                 exchanger=outcome.exchanger,
@@ -60,6 +58,7 @@ class Telling:
                 greeting_ms=None if outcome.greeting_s is None else outcome.greeting_s * 1000,
                 chosen=via.chosen,
                 tls=via.tls,
+                **age,
             )
         )
 
