@@ -9,6 +9,7 @@ import json
 import math
 import re
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -22,6 +23,8 @@ LONGEST = 4000
 # How much of each value is kept when the line is too long, from generous to what always fits; an ID does always.
 _LENGTHS = (1500, 600, 200, 50, 20)
 _encode = msgspec.json.Encoder().encode
+# The octets that stand in a line of text as they are, whatever word they are in.
+_PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet not in b'"\\')
 
 _TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)"
 # Who collects lines from standard error puts words of his own before them, the machine's name for one.
@@ -44,11 +47,14 @@ class Read(NamedTuple):
 
 def render(event: Event, format: Format, at: datetime, pid: int) -> bytes:
     """The event's line with its newline; `at` is UTC."""
-    encode = _as_json if format == "json" else _as_text
     # Much cheaper than isoformat: this is the cost of each message.
     time = f"{_encode(at)[1:20].decode()}.{at.microsecond // 1000:03}Z"
-    name = str(event.__struct_config__.tag)
-    fields = _fields(event)
+    if format == "text":
+        plain = _as_plain_text(time, pid, event)
+        if plain is not None:
+            return plain
+    encode = _as_json if format == "json" else _as_text
+    name, fields = _shape(type(event)).name, _fields(event)
     line = encode(time, pid, name, fields)
     for length in _LENGTHS:
         if len(line) < LONGEST:
@@ -92,6 +98,47 @@ def _unescaped(word: str) -> str:
 
 def _control(letter: str) -> str:
     return _CONTROLS.get(letter, letter)
+
+
+class _Shape(NamedTuple):
+    """What all lines of one class of events have: its name, and in a text what stands before each value."""
+
+    name: str
+    keys: tuple[str, ...]
+
+
+@cache
+def _shape(kind: type[Event]) -> _Shape:
+    return _Shape(str(kind.__struct_config__.tag), tuple(f" {field}=" for field in kind.__struct_fields__))
+
+
+def _as_plain_text(time: str, pid: int, event: Event) -> bytes | None:
+    """The line of text, with its newline, or None where it is too long or has what is not plain ASCII.
+
+    That is looked for once, in the whole line, which with one pass over the values takes half the time.
+    """
+    name, keys = _shape(type(event))
+    words = [f"{time} relayd[{pid}] {name}"]
+    quotes = 0
+    for key, value in zip(keys, msgspec.structs.astuple(event), strict=True):
+        kind = type(value)
+        if kind is str:
+            if " " in value:
+                words.append(f'{key}"{value}"')
+                quotes += 2
+            elif value:
+                words.append(key + value)
+        elif kind is int:
+            words.append(f"{key}{value}")
+        elif kind is float:
+            words.append(f"{key}{value:.3f}")
+        elif value is not None:
+            words.append(key + word(value))
+    octets = "".join(words).encode("utf-8", "surrogatepass")
+    # A value with a quotation mark of its own makes their number a greater one.
+    if octets.translate(None, _PLAIN) != b'"' * quotes or len(octets) >= LONGEST:
+        return None
+    return octets + b"\n"
 
 
 def _fields(event: Event) -> dict[str, Any]:

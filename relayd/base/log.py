@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from relayd.base.events import Event, LogDropped
@@ -15,6 +16,7 @@ from relayd.base.line import Format, render
 from relayd.base.sink import Sink
 
 _KEPT = 1 << 20
+_utc_now = partial(datetime.now, UTC)
 
 
 class Log:
@@ -31,7 +33,7 @@ class Log:
         *,
         fd: int = 2,
         later: Callable[[Callable[[], None]], object] | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._format = format
         self._sink = Sink(path, fd)
@@ -65,7 +67,7 @@ class Log:
 
     def write(self, event: Event) -> None:
         """Take one event; it is written at the end of this turn."""
-        line = self._render(event)
+        line = render(event, self._format, self._now(), self._pid)
         self._lines.append(line)
         self._size += len(line)
         if self._size > _KEPT and not self._is_stuck:
@@ -104,17 +106,20 @@ class Log:
 
     def _next_block(self) -> bytes:
         """As many whole lines as are written at once."""
-        block: list[bytes] = []
         if self._dropped:
-            block.append(self._render(LogDropped(lines=self._dropped)))
+            line = render(LogDropped(lines=self._dropped), self._format, self._now(), self._pid)
+            self._lines.appendleft(line)
+            self._size += len(line)
             self._dropped = 0
-        size = sum(map(len, block))
-        while self._lines and (not block or size + len(self._lines[0]) <= self._sink.largest):
-            line = self._lines.popleft()
-            self._size -= len(line)
-            size += len(line)
-            block.append(line)
-        return b"".join(block)
-
-    def _render(self, event: Event) -> bytes:
-        return render(event, self._format, self._now(), self._pid)
+        if self._size <= self._sink.largest:
+            block = b"".join(self._lines)
+            self._lines.clear()
+            self._size = 0
+            return block
+        fitting = [self._lines.popleft()]
+        size = len(fitting[0])
+        while self._lines and size + len(self._lines[0]) <= self._sink.largest:
+            fitting.append(self._lines.popleft())
+            size += len(fitting[-1])
+        self._size -= size
+        return b"".join(fitting)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relayd.base import events
 from relayd.base.events import Event
-from relayd.base.line import LONGEST, Format, Read, read, render
+from relayd.base.line import LONGEST, Format, Read, read, render, word
 
 AT = datetime(2026, 7, 1, 9, 5, 3, 45_000, UTC)
 HOSTILE = 'a "b" \\ \r\n\x00\x1b[2J\x7f\x85\u2028\u2029\u202e\ufeff\udcff é \U0001f600'
@@ -203,6 +203,19 @@ def test_what_was_written_is_read_again(values: list[str]) -> None:
         assert from_json is not None
         shown = {key: value.encode("utf-8", "backslashreplace").decode() for key, value in fields.items()}
         assert from_json.fields == {**shown, "attempt": 3, "age_s": 2.0}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text(st.sampled_from('a ="\\\x7f\xe9'), min_size=1, max_size=4), min_size=6, max_size=6))
+def test_each_value_stands_in_its_line_as_it_would_alone(values: list[str]) -> None:
+    """Whichever of them has a space, a quotation mark or what is escaped."""
+    keys = ("id", "recipients", "reply", "exchanger", "address", "chosen")
+    fields = dict(zip(keys, values, strict=True))
+    line = text(events.DeliveryDelivered(**fields, attempt=3, age_s=2.0))  # type: ignore[arg-type]
+    words = {**fields, "attempt": 3, "age_s": 2.0}
+    order = [key for key in events.DeliveryDelivered.__struct_fields__ if key in words]
+    expected = " ".join(f"{key}={word(words[key])}" for key in order)
+    assert line.removeprefix("2026-07-01T09:05:03.045Z relayd[42] delivery.delivered ") == expected
 
 
 @settings(max_examples=300, deadline=None)
