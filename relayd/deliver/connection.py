@@ -231,7 +231,7 @@ class Connection(asyncio.Protocol):
         if self._waiter is None or self._waiter.done():
             return
         phase = self.conversation.phase
-        if self.conversation.has_news or phase is Phase.CLOSED or phase is Phase.READY:
+        if self.conversation.news or phase is Phase.CLOSED or phase is Phase.READY:
             self._waiter.set_result(None)
             return
         awaited = phase, self.conversation.answers

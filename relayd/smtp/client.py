@@ -40,15 +40,23 @@ class Conversation:
     """
 
     def __init__(self, name: str, transcript: Transcript | None = None, terms: Terms | None = None) -> None:
-        self._opening = Opening(name, terms or Terms())
+        terms = terms or Terms()
+        self._opening = Opening(name, terms)
+        self._credentials = terms.credentials
         self._transcript = transcript or Transcript()
         self._parser = Parser()
-        self._events: deque[Event] = deque()
         self._commands = Commands()
         self._transaction: Transaction | None = None
-        self._closed = False
-        # It has spoken in TLS, which then works, whatever it says.
-        self._was_heard_in_tls = False
+        # What is waited for now, and what is when no reply is due any more.
+        self.phase = Phase.GREETING
+        self._idle = Phase.READY
+        # What has happened and nobody has heard of by `next_event`.
+        self.news: deque[Event] = deque()
+        # The keywords of its last reply to EHLO, with their parameters; in TLS, those it said in TLS.
+        self.extensions: dict[str, str] = {}
+        self._pipelines = False
+        # In TLS it has said nothing yet; what it says first shows that TLS works, whatever that is.
+        self._is_silent_in_tls = False
         # The server offers TLS and did not come to it: it refused, broke the handshake, or went.
         self.has_failed_tls = False
         # How many commands were answered so far; a 421 answers none, it ends the service.
@@ -62,11 +70,6 @@ class Conversation:
         return self._opening.greeting
 
     @property
-    def extensions(self) -> dict[str, str]:
-        """The keywords of its last reply to EHLO, with their parameters; in TLS, those it said in TLS."""
-        return self._opening.extensions
-
-    @property
     def is_secured(self) -> bool:
         """Whether all that is said now goes through TLS."""
         return self._opening.is_secured
@@ -76,53 +79,48 @@ class Conversation:
         """The places of the forward-paths that the server took in the transaction under way."""
         return () if self._transaction is None else self._transaction.taken
 
-    @property
-    def phase(self) -> Phase:
-        """What is waited for now."""
-        if self._closed:
-            return Phase.CLOSED
-        return self._commands.due or (Phase.READY if self._transaction is None else Phase.CONTENT)
-
     def feed(self, data: bytes) -> None:
         """Add what the server sent."""
-        if self._closed:
+        phase = self.phase
+        if phase is Phase.CLOSED:
             return
-        if self.phase is Phase.TLS:
+        if phase is Phase.TLS:
             self.lose(_INJECTED)
             return
-        self._was_heard_in_tls = self._was_heard_in_tls or (self.is_secured and bool(data))
-        self._parser.feed(data)
+        if data:
+            self._is_silent_in_tls = False
+        credentials, transcript = self._credentials, self._transcript
+        at = transcript.seconds
         try:
-            while not self._closed and (answer := self._parser.next()) is not None:
-                masked = self._opening.masked(answer)
-                self._transcript.heard(masked)
+            for answer in self._parser.read(data):
+                masked = answer if credentials is None else credentials.masked(answer)
+                transcript.heard(masked, at)
                 self._hear(masked)
+                if self.phase is Phase.CLOSED:
+                    return
         except NotAReply as error:
             # What is none may be our credentials, in part.
-            words = error.how if self._opening.has_credentials else error
+            words = error if credentials is None else error.how
             self.lose(reply(451, "4.5.0", f"protocol error: {words}"))
-
-    @property
-    def has_news(self) -> bool:
-        """Whether `next_event` has something to say."""
-        return bool(self._events)
 
     def next_event(self) -> Event | None:
         """What happened next, or None."""
-        return self._events.popleft() if self._events else None
+        return self.news.popleft() if self.news else None
 
     def output(self) -> bytes:
         """Take the commands written since the last call; they are on their way from then on."""
+        if not self._commands.octets:
+            return b""
         commands, shown = self._commands.take()
-        if commands:
-            self._transcript.said(shown)
+        self._transcript.said(shown)
         return commands
 
     def secured(self, words: str) -> None:
         """The handshake is done; the words say how, for the transcript. Only while TLS."""
         assert self.phase is Phase.TLS
         self._transcript.noted(words)
-        self._commands.answered()
+        self._is_silent_in_tls = True
+        self._idle = Phase.READY
         self.answers += 1
         self._take(self._opening.secure())
 
@@ -130,65 +128,68 @@ class Conversation:
         """Start a transaction; only while READY."""
         assert self.phase is Phase.READY
         self._transaction = Transaction(order)
-        self._commands.say(Phase.MAIL, order.mail(self.extensions))
+        self._idle = Phase.CONTENT
+        self.phase = Phase.MAIL
         if self._pipelines:
-            for place in range(len(order.forward_paths)):
-                self._commands.say(Phase.RCPT, order.rcpt(place, self.extensions))
-            self._commands.say(Phase.DATA, "DATA")
+            lines = order.mail(self.extensions), *order.rcpts(self.extensions), "DATA"
+            phases = Phase.MAIL, *(Phase.RCPT,) * len(order.forward_paths), Phase.DATA
+            self._commands.say_at_once(phases, lines)
+        else:
+            self._commands.say(Phase.MAIL, order.mail(self.extensions))
 
     def content_sent(self) -> None:
         """The mail data and its end are on their way: the final reply is what is left.
 
         To be called before the last octets go, so that a connection lost with them leaves a doubt.
         """
-        if not self._closed:
+        if self.phase is not Phase.CLOSED:
             assert self.phase is Phase.CONTENT
             self._transcript.said(b"[mail data and its end]\r\n")
             self._commands.expect(Phase.FINAL)
+            self.phase = Phase.FINAL
 
     def quit(self) -> None:
         """Say QUIT when READY, or once the greeting or the reply to EHLO has come; else it cannot be said."""
         if self.phase is Phase.READY:
-            self._commands.say(Phase.QUIT, "QUIT")
+            self._say(Phase.QUIT, "QUIT")
         elif self.phase in (Phase.GREETING, Phase.HELLO):
             self._opening.is_leaving = True
 
     def lose(self, reason: Reply) -> None:
         """The connection is gone or given up, for `reason`, which is not positive."""
-        if self._closed:
-            return
-        self._transcript.ended(reason)
-        self._end(reason)
+        if self.phase is not Phase.CLOSED:
+            self._transcript.ended(reason)
+            self._end(reason)
 
     def _end(self, reason: Reply) -> None:
-        in_doubt = self.phase is Phase.FINAL
+        phase = self.phase
         # In TLS 1.3 a server may refuse us when we are done with the handshake: it goes and does not answer EHLO.
-        is_late = self.phase is Phase.HELLO and self.is_secured and not self._was_heard_in_tls
-        self.has_failed_tls = is_late or self.phase in (Phase.STARTTLS, Phase.TLS)
+        is_late = phase is Phase.HELLO and self._is_silent_in_tls
+        self.has_failed_tls = is_late or phase in (Phase.STARTTLS, Phase.TLS)
         self._close()
         if self._transaction is None:
-            self._events.append(Over(reason))
+            self.news.append(Over(reason))
         else:
-            self._finish(reason, in_doubt=in_doubt)
+            self._finish(reason, in_doubt=phase is Phase.FINAL)
+
+    def _say(self, phase: Phase, line: str, shown: str = "") -> None:
+        self._commands.say(phase, line, shown)
+        self.phase = self._commands.due or self._idle
 
     # Replies, each to the command it answers.
 
-    @property
-    def _pipelines(self) -> bool:
-        return "PIPELINING" in self.extensions
-
     def _hear(self, answer: Reply) -> None:
         phase = self.phase
-        if answer.code == 421 and phase is not Phase.FINAL:
+        if not self._commands.awaited:
+            self._hear_unasked(answer)
+        elif answer.code == 421 and phase is not Phase.FINAL:
             # Section 3.8: a server that goes may say so at any time. After the final dot it is an answer as any.
             self._end(answer)
-        elif self._commands.are_all_answered:
-            self._hear_unasked(answer)
-        elif answer.is_positive and answer.code // 100 not in _SUCCESS.get(phase, (2,)):
+        elif answer.code < 400 and answer.code // 100 not in _SUCCESS[phase]:
             self.lose(reply(451, "4.5.0", f"protocol error: no {phase.value}: {answer}"))
         else:
-            self._commands.answered()
             self.answers += 1
+            self.phase = self._commands.answered() or self._idle
             if phase in _HEARERS:
                 _HEARERS[phase](self, answer)
             else:
@@ -196,7 +197,9 @@ class Conversation:
 
     def _hear_unasked(self, answer: Reply) -> None:
         """Nothing that was sent waits for a reply. A refusal of the mail data may come before its end."""
-        if self.phase is Phase.CONTENT and not answer.is_positive:
+        if self.phase is Phase.TLS:
+            self.lose(_INJECTED)
+        elif answer.code == 421 or (self.phase is Phase.CONTENT and not answer.is_positive):
             self._end(answer)
         else:
             self.lose(reply(451, "4.5.0", f"protocol error: a reply to nothing: {answer}"))
@@ -207,21 +210,23 @@ class Conversation:
         self._take(step)
 
     def _take(self, step: Step) -> None:
+        self.extensions = self._opening.extensions
+        self._pipelines = "PIPELINING" in self.extensions
         match step:
             case Say():
-                self._commands.say(step.phase, step.line, step.shown)
+                self._say(step.phase, step.line, step.shown)
             case ShakeHands():
-                self._commands.expect(Phase.TLS)
+                self._idle = self.phase = Phase.TLS
                 if not self._parser.is_between:
                     # Whoever writes into the line in the clear would be heard as if it were the server in TLS.
                     self.lose(_INJECTED)
             case Opened():
                 assert self.greeting is not None
-                self._events.append(Ready(self.greeting, frozenset(self.extensions)))
+                self.news.append(Ready(self.greeting, frozenset(self.extensions)))
             case Refused():
                 # It is told QUIT (section 3.1) and not waited for.
                 self._close("QUIT")
-                self._events.append(Over(step.reason))
+                self.news.append(Over(step.reason))
 
     def _hear_mail(self, answer: Reply) -> None:
         self._under_way.mail = answer
@@ -233,16 +238,16 @@ class Conversation:
             self._give_up()
 
     def _hear_rcpt(self, answer: Reply) -> None:
-        self._under_way.recipients.append(answer)
+        self._under_way.hear_rcpt(answer)
         if not self._pipelines:
             self._next_rcpt()
 
     def _next_rcpt(self) -> None:
         place = self._under_way.next_place
         if place is not None:
-            self._commands.say(Phase.RCPT, self._under_way.order.rcpt(place, self.extensions))
+            self._say(Phase.RCPT, self._under_way.order.rcpt(place, self.extensions))
         elif self._under_way.has_recipient:
-            self._commands.say(Phase.DATA, "DATA")
+            self._say(Phase.DATA, "DATA")
         else:
             self._give_up()
 
@@ -254,9 +259,9 @@ class Conversation:
         elif not transaction.has_recipient:
             # RFC 2920 section 3.1: a server that says 354 although no recipient stands gets an empty message,
             # which nobody receives.
-            self._commands.say(Phase.FINAL, ".")
+            self._say(Phase.FINAL, ".")
         elif transaction.mail is not None and transaction.mail.is_positive:
-            self._events.append(SendContent())
+            self.news.append(_SEND_CONTENT)
         else:
             # It refused MAIL and took a recipient all the same, who must not get an empty message.
             self.lose(reply(451, "4.5.0", f"protocol error: {answer} without MAIL"))
@@ -283,10 +288,13 @@ class Conversation:
     def _finish(self, last: Reply, *, in_doubt: bool = False) -> None:
         result = self._under_way.result(last, in_doubt=in_doubt)
         self._transaction = None
-        if SendContent() in self._events:
+        if self.phase is not Phase.CLOSED:
+            self._idle = Phase.READY
+            self.phase = self._commands.due or Phase.READY
+        if _SEND_CONTENT in self.news:
             # The server took its 354 back before anybody heard of it.
-            self._events.remove(SendContent())
-        self._events.append(Finished(result))
+            self.news.remove(_SEND_CONTENT)
+        self.news.append(Finished(result))
 
     @property
     def _under_way(self) -> Transaction:
@@ -294,12 +302,12 @@ class Conversation:
         return self._transaction
 
     def _close(self, last: str = "") -> None:
-        self._closed = True
         self._commands.end(last)
+        self._idle = self.phase = Phase.CLOSED
 
 
-# Where the first digit of a reply that is no refusal is another than 2.
-_SUCCESS: dict[Phase, tuple[int, ...]] = {Phase.DATA: (3,), Phase.AUTH: (2, 3)}
+# The first digits of a reply that is no refusal.
+_SUCCESS: dict[Phase, tuple[int, ...]] = dict.fromkeys(Phase, (2,)) | {Phase.DATA: (3,), Phase.AUTH: (2, 3)}
 _HEARERS: dict[Phase, Callable[[Conversation, Reply], None]] = {
     Phase.MAIL: Conversation._hear_mail,
     Phase.RCPT: Conversation._hear_rcpt,
@@ -309,5 +317,6 @@ _HEARERS: dict[Phase, Callable[[Conversation, Reply], None]] = {
     Phase.QUIT: Conversation._hear_quit,
 }
 
+_SEND_CONTENT = SendContent()
 _INJECTED = reply(451, "4.7.5", "protocol error: more in the clear behind the reply to STARTTLS")
 _ENDED = reply(451, "4.4.2", "the conversation has ended")

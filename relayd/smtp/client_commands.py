@@ -1,10 +1,11 @@
-"""Commands: what a client says, in order, and what it waits for because of that.
+"""Commands: what a client says, in order, and what replies are due to it.
 
 A reply is due to each; the last ones may not have gone yet, and nothing can answer those. Refuses to know what a
 reply means.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from relayd.smtp.phase import Phase
 
@@ -12,25 +13,22 @@ from relayd.smtp.phase import Phase
 class Commands:
     """One connection's. Before anything is said, a greeting is due."""
 
-    __slots__ = ("_due", "_octets", "_shown", "_unsent")
+    __slots__ = ("_due", "_shown", "_unsent", "awaited", "octets")
 
     def __init__(self) -> None:
-        # What replies are due to, in order; the last `_unsent` of them are still in `_octets`.
+        # What replies are due to, in order; the last `_unsent` of them are still in `octets`.
         self._due: deque[Phase] = deque([Phase.GREETING])
         self._unsent = 0
-        self._octets: list[bytes] = []
-        # The same as it may be told.
-        self._shown: list[bytes] = []
+        # How many replies to what has gone are still to come.
+        self.awaited = 1
+        # What has not gone, and the same as it may be told.
+        self.octets = b""
+        self._shown = b""
 
     @property
     def due(self) -> Phase | None:
         """What the next reply answers."""
         return self._due[0] if self._due else None
-
-    @property
-    def are_all_answered(self) -> bool:
-        """Whether nothing that has gone waits for a reply."""
-        return len(self._due) == self._unsent
 
     def say(self, phase: Phase, line: str, shown: str = "") -> None:
         """A line, without CR LF, whose reply is waited for in this phase; `shown` is what may be told of it."""
@@ -38,29 +36,41 @@ class Commands:
         self._due.append(phase)
         self._unsent += 1
 
-    def expect(self, phase: Phase) -> None:
-        """Something goes, or happens, in another way than through here, and is waited for."""
-        self._due.append(phase)
+    def say_at_once(self, phases: Sequence[Phase], lines: Sequence[str]) -> None:
+        """The same with one line after another, for each phase its line."""
+        self._append("\r\n".join(lines))
+        self._due.extend(phases)
+        self._unsent += len(phases)
 
-    def answered(self) -> None:
-        """What was due has come."""
-        self._due.popleft()
+    def expect(self, phase: Phase) -> None:
+        """Something goes in another way than through here, and its reply is waited for."""
+        self._due.append(phase)
+        self.awaited += 1
+
+    def answered(self) -> Phase | None:
+        """A reply has come to the first that has gone; what the next one answers."""
+        due = self._due
+        due.popleft()
+        self.awaited -= 1
+        return due[0] if due else None
 
     def end(self, last: str = "") -> None:
         """Nothing is due any more, and what has not gone does not go, but for this line."""
         self._due.clear()
-        self._octets.clear()
-        self._shown.clear()
-        self._unsent = 0
+        self._unsent = self.awaited = 0
+        self.octets = self._shown = b""
         if last:
             self._append(last)
 
     def take(self) -> tuple[bytes, bytes]:
         """What is to be sent, which is on its way from now on, and what may be told of it."""
-        taken = b"".join(self._octets), b"".join(self._shown)
-        self._octets, self._shown, self._unsent = [], [], 0
+        taken = self.octets, self._shown
+        self.octets = self._shown = b""
+        self.awaited += self._unsent
+        self._unsent = 0
         return taken
 
     def _append(self, line: str, shown: str = "") -> None:
-        self._octets.append(line.encode() + b"\r\n")
-        self._shown.append((shown or line).encode() + b"\r\n")
+        octets = line.encode() + b"\r\n"
+        self.octets += octets
+        self._shown += shown.encode() + b"\r\n" if shown else octets

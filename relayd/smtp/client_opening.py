@@ -82,16 +82,6 @@ class Opening:
         self.is_secured = True
         return self._say_ehlo()
 
-    @property
-    def has_credentials(self) -> bool:
-        """Whether there is something that the server knows and nobody may be told."""
-        return self._terms.credentials is not None
-
-    def masked(self, answer: Reply) -> Reply:
-        """The reply as it may be told."""
-        credentials = self._terms.credentials
-        return answer if credentials is None else credentials.masked(answer)
-
     def _hear_greeting(self, answer: Reply) -> Step:
         if not answer.is_positive:
             return Refused(answer)

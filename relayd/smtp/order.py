@@ -7,7 +7,8 @@ a server without an extension. Fails with `NotAnOrder` for what would not stay i
 
 import re
 from collections.abc import Container
-from dataclasses import dataclass
+
+import msgspec
 
 # A mailbox as far as it matters here: nothing in it ends the brackets that it will stand in. Whether a character
 # is a glyph is Python's to say.
@@ -20,16 +21,14 @@ class NotAnOrder(ValueError):
     """What was to be ordered cannot be put into commands; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True):
     """What was asked for one forward-path (RFC 3461 section 4): the values of NOTIFY and ORCPT as they came."""
 
     notify: str | None = None
     orcpt: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """One transaction to perform: paths in wire form, `size` in octets (for SIZE), `body` for BODY.
 
     `wishes` has one for each forward-path, or is empty when nobody asked for anything. Raises NotAnOrder.
@@ -45,10 +44,10 @@ class Order:
     wishes: tuple[Wish, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.reverse_path:
-            _check_path(self.reverse_path)
-        for path in self.forward_paths:
-            _check_path(path)
+        paths = (self.reverse_path, *self.forward_paths) if self.reverse_path else self.forward_paths
+        for path in paths:
+            if not path.isprintable() or _PATH.fullmatch(path) is None:
+                raise NotAnOrder(f"not a path: {path!r}")
         for value in (self.body, self.ret, self.envid):
             if value is not None:
                 _check_value(value)
@@ -78,6 +77,12 @@ class Order:
             words.append(f"ENVID={self.envid}")
         return " ".join(words)
 
+    def rcpts(self, extensions: Container[str]) -> list[str]:
+        """The RCPT commands for all forward-paths."""
+        if not self.wishes or "DSN" not in extensions:
+            return [f"RCPT TO:<{path}>" for path in self.forward_paths]
+        return [self.rcpt(place, extensions) for place in range(len(self.forward_paths))]
+
     def rcpt(self, place: int, extensions: Container[str]) -> str:
         """The RCPT command for one of the forward-paths, by its place among them."""
         command = f"RCPT TO:<{self.forward_paths[place]}>"
@@ -91,11 +96,6 @@ class Order:
             is_wide = self.smtputf8 and "SMTPUTF8" in extensions
             command += f" ORCPT={wish.orcpt if is_wide else seven_bit(wish.orcpt)}"
         return command
-
-
-def _check_path(path: str) -> None:
-    if not path.isprintable() or _PATH.fullmatch(path) is None:
-        raise NotAnOrder(f"not a path: {path!r}")
 
 
 def _check_value(value: str, *, is_wide: bool = False) -> None:

@@ -3,34 +3,30 @@
 Refuses to know how it came to that.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from relayd.smtp.reply import Reply
 from relayd.smtp.transaction import Result
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True):
     """EHLO or HELO was accepted; a transaction may begin. `greeting` is the server's 220."""
 
     greeting: Reply
     extensions: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class SendContent:
+class SendContent(msgspec.Struct, frozen=True):
     """The server said 354 and at least one forward-path stands: send the mail data, then its end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """The transaction is over; the conversation goes on unless `phase` is CLOSED."""
 
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
-class Over:
+class Over(msgspec.Struct, frozen=True):
     """The conversation ended outside a transaction; `reason`, never positive, is why mail that waits cannot go."""
 
     reason: Reply

@@ -6,6 +6,7 @@ too, with the enhanced code of RFC 3463 that names it, so that everything after 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,8 +16,8 @@ _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)")
 # In octets. Section 4.5.3.1.5 allows 512 a line; real servers send longer ones, and many. Beyond this bound a peer
 # is not talking to us but filling our memory.
 MAXIMUM_REPLY = 16_384
-# Lines up to so many octets are remembered, since the same ones come again and again.
-_SHORT = 128
+# Reads up to so many octets are remembered, since the same ones come again and again.
+_SHORT = 512
 
 
 class NotAReply(ValueError):
@@ -103,20 +104,22 @@ class Parser:
         """Whether nothing has come after the last whole reply."""
         return not self._buffer and not self._lines
 
-    def feed(self, data: bytes) -> None:
-        """Add what the server sent."""
+    def read(self, data: bytes) -> Iterable[Reply]:
+        """The whole replies up to the end of what the server sent now; going through them may raise NotAReply."""
+        if len(data) <= _SHORT and self.is_between:
+            known = _read_at_once(data)
+            if known:
+                return known
         self._buffer += data
+        return iter(self._next, None)
 
-    def next(self) -> Reply | None:
+    def _next(self) -> Reply | None:
         """The next whole reply, or None until more bytes come; raise NotAReply."""
         while (end := self._buffer.find(b"\n")) >= 0:
             self._octets += end + 1
             self._check_length(self._octets)
             line = bytes(self._buffer[:end]).removesuffix(b"\r")
             del self._buffer[: end + 1]
-            if not self._lines and line[3:4] == b" " and len(line) <= _SHORT:
-                self._octets = 0
-                return _single(line)
             if self._take(line):
                 lines, self._lines, self._octets = self._lines, [], 0
                 return _assemble(self._code, lines)
@@ -148,10 +151,15 @@ def _parsed(line: bytes) -> tuple[int, bool, str]:
 
 # A server says the same to MAIL, RCPT and DATA for each message: a third of what a message costs here.
 @lru_cache(maxsize=256)
-def _single(line: bytes) -> Reply:
-    """A reply of one line."""
-    code, _, text = _parsed(line)
-    return _assemble(code, [text])
+def _read_at_once(data: bytes) -> tuple[Reply, ...]:
+    """The replies that this is, or none where it is not one whole reply after another."""
+    parser = Parser()
+    parser._buffer += data
+    try:
+        replies = tuple(iter(parser._next, None))
+    except NotAReply:
+        return ()
+    return replies if parser.is_between else ()
 
 
 def _assemble(code: int, lines: list[str]) -> Reply:

@@ -3,14 +3,13 @@
 Refuses to know the conversation around it.
 """
 
-from dataclasses import dataclass, field
+import msgspec
 
 from relayd.smtp.order import Order
 from relayd.smtp.reply import Reply, reply
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What the server said of one transaction: a reply to each forward-path, in the order given.
 
     A reply to MAIL, DATA or the final dot that refuses stands for each forward-path it concerns. `in_doubt`
@@ -24,14 +23,15 @@ class Result:
     deferred_rest: tuple[int, ...] = ()
 
 
-@dataclass(slots=True)
-class Transaction:
+class Transaction(msgspec.Struct):
     """An order under way. `mail` and `data` are the replies to these commands, `recipients` those to RCPT."""
 
     order: Order
     mail: Reply | None = None
-    recipients: list[Reply] = field(default_factory=list)
+    recipients: list[Reply] = []
     data: Reply | None = None
+    # Whether the server took a forward-path; 251 is a promise to forward (RFC 5321 section 3.4).
+    has_recipient: bool = False
     # Whether the mail data was sent to somebody and answered.
     is_answered: bool = False
 
@@ -41,10 +41,10 @@ class Transaction:
         place = len(self.recipients)
         return place if place < len(self.order.forward_paths) else None
 
-    @property
-    def has_recipient(self) -> bool:
-        """Whether the server took a forward-path; 251 is a promise to forward (RFC 5321 section 3.4)."""
-        return any(answer.is_positive for answer in self.recipients)
+    def hear_rcpt(self, answer: Reply) -> None:
+        """The reply to the first forward-path that has none yet."""
+        self.recipients.append(answer)
+        self.has_recipient = self.has_recipient or answer.is_positive
 
     @property
     def taken(self) -> tuple[int, ...]:
@@ -53,20 +53,27 @@ class Transaction:
 
     def result(self, last: Reply, *, in_doubt: bool = False) -> Result:
         """What it came to. `last` is for the forward-paths that no reply has refused before."""
+        # What refuses all of them, whatever they were told themselves, and what refuses those who were taken.
+        before = self.mail if self.mail is not None and not self.mail.is_positive else None
+        after = self.data if self.data is not None and not self.data.is_positive else None
+        answers = self.recipients
         replies: list[Reply] = []
-        doubtful: set[int] = set()
+        doubtful: list[int] = []
         rest: list[int] = []
         was_taken = False
-        for index in range(len(self.order.forward_paths)):
-            own = self.recipients[index] if index < len(self.recipients) else None
-            if own is not None and was_taken and _says_too_many(own):
-                own = reply(452, "4.5.3", *own.lines)
-                rest.append(index)
-            was_taken = was_taken or (own is not None and own.is_positive)
-            refusal = next((each for each in (self.mail, own, self.data) if each and not each.is_positive), None)
+        for place in range(len(self.order.forward_paths)):
+            own = answers[place] if place < len(answers) else None
+            refusal = before or after
+            if own is not None and own.is_positive:
+                was_taken = True
+            elif own is not None:
+                if was_taken and _says_too_many(own):
+                    own = reply(452, "4.5.3", *own.lines)
+                    rest.append(place)
+                refusal = before or own
             replies.append(refusal or last)
             if in_doubt and refusal is None:
-                doubtful.add(index)
+                doubtful.append(place)
         # A server that has no time for the first of them is not asked to take the rest.
         goes_on = not in_doubt and self.is_answered and not last.is_transient
         return Result(tuple(replies), frozenset(doubtful), tuple(rest) if goes_on else ())

@@ -41,9 +41,9 @@ class Transcript:
         """We said so."""
         self._said.append((self.seconds, commands))
 
-    def heard(self, answer: Reply) -> None:
-        """The server said so."""
-        self._said.append((self.seconds, answer))
+    def heard(self, answer: Reply, at: float) -> None:
+        """The server said so, `at` so many seconds after connect()."""
+        self._said.append((at, answer))
 
     def noted(self, words: str) -> None:
         """Something happened that neither side said in words."""

@@ -75,8 +75,8 @@ def said_by(exchanger: bytes) -> Reply:
     """What our side makes of such an answer."""
     parser = Parser()
     try:
-        parser.feed(b"550 5.1.1 " + exchanger.replace(b"\n", b"\\n") + b"\r\n")
-        return parser.next() or reply(451, "4.5.0", "none")
+        (said,) = parser.read(b"550 5.1.1 " + exchanger.replace(b"\n", b"\\n") + b"\r\n")
+        return said
     except NotAReply as error:
         return reply(451, "4.5.0", str(error))
 

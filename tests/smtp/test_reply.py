@@ -20,11 +20,10 @@ replies = st.builds(
 
 def read(*pieces: bytes) -> list[Reply]:
     """All replies that the parser finds in these pieces."""
-    parser, found = Parser(), []
+    parser = Parser()
+    found: list[Reply] = []
     for piece in pieces:
-        parser.feed(piece)
-        while (each := parser.next()) is not None:
-            found.append(each)
+        found += parser.read(piece)
     return found
 
 

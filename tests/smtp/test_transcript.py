@@ -111,7 +111,7 @@ def test_a_transaction_on_a_kept_connection_begins_a_new_one() -> None:
 def test_the_middle_of_a_long_one_is_cut_out() -> None:
     """With how much that is; what fits is whole."""
     transcript = Transcript()
-    transcript.heard(Reply(250, None, tuple(f"line {number}" for number in range(MOST_LINES))))
+    transcript.heard(Reply(250, None, tuple(f"line {number}" for number in range(MOST_LINES))), 0.0)
     assert len(transcript.lines()) == MOST_LINES
     assert "left out" not in "".join(transcript.lines())
     transcript.ended(reply(451, "4.4.2", "lost"))
@@ -141,7 +141,7 @@ def test_whatever_a_server_says_stays_printable_and_bounded(said: list[bytes]) -
 def test_a_long_line_is_cut() -> None:
     """And one can see that it was."""
     transcript = Transcript()
-    transcript.heard(reply(550, None, "x" * 1000))
+    transcript.heard(reply(550, None, "x" * 1000), 0.0)
     (line,) = transcript.lines()
     assert len(line) == len("0.000 ") + LONGEST_LINE + 1
     assert line.endswith("x…")
@@ -150,5 +150,5 @@ def test_a_long_line_is_cut() -> None:
 def test_control_characters_come_as_escapes() -> None:
     """Whoever made the reply."""
     transcript = Transcript()
-    transcript.heard(Reply(550, None, ("\x1b[2J\u202eno",)))
+    transcript.heard(Reply(550, None, ("\x1b[2J\u202eno",)), 0.0)
     assert transcript.lines() == (r"0.000 S 550 \x1b[2J\u202eno",)
