@@ -19,6 +19,11 @@ from relayd.smtp.data import Encoder
 from relayd.smtp.reply import Reply, reply
 from relayd.smtp.transcript import Transcript
 
+# Nothing is waited for.
+_AT_REST = (Phase.READY, Phase.CLOSED)
+# What has a time of its own, whatever came before.
+_APART = (Phase.FINAL, Phase.RESET)
+
 
 @dataclass(frozen=True, slots=True)
 class Manner:
@@ -51,9 +56,10 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        # What is waited for, and until when. One alarm goes on from message to message, and looks when it rings.
-        self._awaited: tuple[Phase, int] | None = None
+        # Until when the next answer is waited for, and how many came before it. One alarm goes on from message to
+        # message, and looks when it rings.
         self._due = 0.0
+        self._answers = 0
         self._alarm: asyncio.TimerHandle | None = None
         self._rings = 0.0
         self._writable: asyncio.Future[None] | None = None
@@ -74,16 +80,17 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """The exchanger said something."""
-        phase = self.conversation.phase
-        self.conversation.feed(data)
-        if self.greeting_s is None and self.conversation.greeting is not None:
+        conversation = self.conversation
+        before = conversation.phase
+        conversation.feed(data)
+        if self.greeting_s is None and conversation.greeting is not None:
             self.greeting_s = self.transcript.seconds
-        if self.conversation.phase is Phase.TLS:
+        if conversation.phase is Phase.TLS:
             self._shake_hands()
         self._flush()
         self._tell()
-        if not self.is_open:
-            self._close_after(phase)
+        if conversation.phase is Phase.CLOSED:
+            self._close_after(before)
 
     def eof_received(self) -> bool:
         """The exchanger says no more; the connection closes."""
@@ -133,6 +140,7 @@ class Connection(asyncio.Protocol):
         """Begin a transaction; only when READY."""
         self._until = self._loop.time() + self._limits.transaction
         self.conversation.begin(order)
+        self._flush()
 
     @property
     def is_open(self) -> bool:
@@ -146,8 +154,9 @@ class Connection(asyncio.Protocol):
 
     async def event(self) -> Event:
         """What the conversation says next; a timeout becomes its end."""
-        while (event := self.conversation.next_event()) is None:
-            if not self.is_open:
+        conversation = self.conversation
+        while (event := conversation.next_event()) is None:
+            if conversation.phase is Phase.CLOSED:
                 return Over(reply(451, "4.4.2", "the connection is closed"))
             await self._answer()
         return event
@@ -213,61 +222,60 @@ class Connection(asyncio.Protocol):
             self.has_sent_the_dot = True
             self._transport.write(octets)
 
-    async def _answer(self) -> None:
-        """Wait until the answers that were waited for have come to something."""
-        self._flush()
+    def _answer(self) -> "asyncio.Future[None]":
+        """Done when the answers that are waited for have come to something; only while nothing has happened."""
         self._waiter = self._loop.create_future()
-        try:
-            self._tell()
-            await self._waiter
-        finally:
-            self._waiter = self._awaited = None
+        self._give_time()
+        return self._waiter
 
     def _tell(self) -> None:
         """Wake who waits when there is something to hear; else the next answer has its time from now.
 
         Octets that are no whole reply gain no time.
         """
-        if self._waiter is None or self._waiter.done():
+        waiter, conversation = self._waiter, self.conversation
+        if waiter is None:
             return
-        phase = self.conversation.phase
-        if self.conversation.news or phase is Phase.CLOSED or phase is Phase.READY:
-            self._waiter.set_result(None)
-            return
-        awaited = phase, self.conversation.answers
-        if awaited != self._awaited:
-            self._awaited = awaited
-            self._due = self._loop.time() + self._seconds(phase)
-            if self._alarm is None or self._due < self._rings:
-                self._set_alarm()
+        if conversation.news or conversation.phase in _AT_REST:
+            self._waiter = None
+            # Who waited may have been cancelled.
+            if not waiter.done():
+                waiter.set_result(None)
+        elif conversation.answers != self._answers:
+            self._give_time()
+
+    def _give_time(self) -> None:
+        """The next answer has its time from now."""
+        self._answers = self.conversation.answers
+        self._due = self._deadline(self.conversation.phase)
+        if self._alarm is None or self._due < self._rings:
+            self._set_alarm()
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
         self._rings = self._due
-        self._alarm = self._loop.call_later(max(0.0, self._due - self._loop.time()), self._ring)
+        self._alarm = self._loop.call_at(self._due, self._ring)
 
     def _ring(self) -> None:
         self._alarm = None
-        if self._awaited is None:
+        if self._waiter is None or self._waiter.done():
             return
         if self._loop.time() < self._due:
             self._set_alarm()
         else:
-            self._time_out(self._awaited[0])
+            self._time_out(self.conversation.phase)
 
-    def _seconds(self, phase: Phase) -> float:
+    def _deadline(self, phase: Phase) -> float:
         """Each answer has its time, and all together have theirs; the one to the final dot would leave a doubt."""
-        seconds = self._limits.replies[phase]
-        if phase in (Phase.FINAL, Phase.RESET):
-            return seconds
-        return max(0.0, min(seconds, self._until - self._loop.time()))
+        due = self._loop.time() + self._limits.replies[phase]
+        return self._until if due > self._until and phase not in _APART else due
 
     async def _write(self, octets: bytes) -> None:
         if not self._transport.is_closing():
             self._transport.write(octets)
         if self._writable is not None:
-            timer = self._loop.call_later(self._seconds(Phase.CONTENT), self._time_out, Phase.CONTENT)
+            timer = self._loop.call_at(self._deadline(Phase.CONTENT), self._time_out, Phase.CONTENT)
             try:
                 await self._writable
             finally:

@@ -98,7 +98,7 @@ def at(exchanger: Exchanger, name: str = NAME) -> Candidate:
 async def deliver(connection: Connection | Reply, mail_data: bytes = b"Subject: x\r\n\r\ntext\r\n") -> str:
     """One message over it, and QUIT; the reply."""
     assert isinstance(connection, Connection), connection
-    connection.conversation.begin(_ORDER)
+    connection.begin(_ORDER)
     assert await connection.event() == SendContent()
     connection.send_small_content(mail_data)
     finished = await connection.event()

@@ -67,7 +67,7 @@ def test_a_transaction_from_the_greeting_to_quit(loop: str) -> None:
 
     async def main() -> None:
         connection = await ready(candidate(exchanger))
-        connection.conversation.begin(ORDER)
+        connection.begin(ORDER)
         assert await connection.event() == SendContent()
         connection.send_small_content(b"Subject: x\r\n\r\n.dot\r\nno end")
         assert replies(await connection.event()) == ["250 2.0.0 Ok"]
@@ -92,7 +92,7 @@ def test_mail_data_of_megabytes_streams(loop: str) -> None:
 
     async def main() -> None:
         connection = await ready(candidate(exchanger))
-        connection.conversation.begin(ORDER)
+        connection.begin(ORDER)
         assert await connection.event() == SendContent()
         await connection.send_content(chunks())
         assert replies(await connection.event()) == ["250 2.0.0 Ok"]
@@ -241,7 +241,7 @@ def test_silence_in_a_transaction_ends_it(loop: str, phase: Phase, verb: str) ->
 
     async def main() -> None:
         connection = await ready(candidate(exchanger), impatient(phase))
-        connection.conversation.begin(ORDER)
+        connection.begin(ORDER)
         event = await connection.event()
         if isinstance(event, SendContent):
             connection.send_small_content(b"text\r\n")
@@ -269,7 +269,7 @@ def test_a_peer_that_does_not_read_ends_the_transaction(loop: str) -> None:
     async def main() -> None:
         async with peer(script) as to:
             connection = await ready(to, impatient(Phase.CONTENT))
-            connection.conversation.begin(ORDER)
+            connection.begin(ORDER)
             assert await connection.event() == SendContent()
             await connection.send_content(endless())
             event = await connection.event()
@@ -421,7 +421,7 @@ def test_a_connection_lost_in_a_transaction_finishes_it(loop: str, verb: str) ->
 
     async def main() -> None:
         connection = await ready(candidate(exchanger))
-        connection.conversation.begin(ORDER)
+        connection.begin(ORDER)
         event = await connection.event()
         if isinstance(event, SendContent):
             connection.send_small_content(b"text\r\n")
@@ -443,7 +443,7 @@ def test_an_exchanger_that_hangs_up_after_354_gets_no_mail_data(loop: str) -> No
             saying(b"220 a\r\n", b"250 a\r\n", b"250 a\r\n", b"250 a\r\n", b"354 a\r\n421 b\r\n")
         ) as to:
             connection = await ready(to)
-            connection.conversation.begin(ORDER)
+            connection.begin(ORDER)
             event = await connection.event()
             if isinstance(event, SendContent):
                 connection.send_small_content(b"text\r\n")
@@ -473,7 +473,7 @@ def test_a_refusal_in_the_middle_of_the_mail_data_is_heard(loop: str) -> None:
     async def main() -> None:
         async with peer(script) as to:
             connection = await ready(to)
-            connection.conversation.begin(ORDER)
+            connection.begin(ORDER)
             assert await connection.event() == SendContent()
             await connection.send_content(endless())
             assert replies(await connection.event()) == ["552 5.3.4 too large"]
@@ -563,7 +563,7 @@ def test_rset_is_answered_before_the_next_transaction(loop: str) -> None:
 
     async def main() -> None:
         connection = await ready(candidate(exchanger))
-        connection.conversation.begin(ORDER)
+        connection.begin(ORDER)
         assert replies(await connection.event()) == ["550 5.1.1 no"]
         assert await connection.is_ready()
         assert connection.conversation.phase is Phase.READY
@@ -580,7 +580,7 @@ def test_an_unanswered_rset_ends_the_connection(loop: str) -> None:
 
     async def main() -> None:
         connection = await ready(candidate(exchanger), impatient(Phase.RESET))
-        connection.conversation.begin(ORDER)
+        connection.begin(ORDER)
         await connection.event()
         assert not await connection.is_ready()
 

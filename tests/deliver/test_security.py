@@ -72,7 +72,7 @@ def test_mail_data_streams_through_tls_to_a_server_that_reads_slowly(
     async def main() -> None:
         connection = await desk.reach(at(exchanger))
         assert isinstance(connection, Connection)
-        connection.conversation.begin(Order("a@example.org", ("b@example.net",)))
+        connection.begin(Order("a@example.org", ("b@example.net",)))
         assert await connection.event() == SendContent()
         await connection.send_content(chunks())
         assert isinstance(await connection.event(), Finished)
@@ -97,7 +97,7 @@ def test_a_server_that_reads_nothing_in_tls_ends_the_transaction(
     async def main() -> None:
         connection = await desk.reach(at(exchanger))
         assert isinstance(connection, Connection)
-        connection.conversation.begin(Order("a@example.org", ("b@example.net",)))
+        connection.begin(Order("a@example.org", ("b@example.net",)))
         assert await connection.event() == SendContent()
         await connection.send_content(endless())
         finished = await connection.event()

@@ -93,7 +93,7 @@ def test_an_exchanger_takes_a_hostile_file_for_one_message(is_streamed: bool) ->
         assert isinstance(reached, Connection)
         assert isinstance(await reached.event(), Ready)
         for body in bodies:
-            reached.conversation.begin(Order("a@client.example", ("b@example.net",)))
+            reached.begin(Order("a@client.example", ("b@example.net",)))
             assert await reached.event() == SendContent()
             if is_streamed:
                 await reached.send_content(chunks(body))
