@@ -155,11 +155,11 @@ class Connection(asyncio.Protocol):
     async def event(self) -> Event:
         """What the conversation says next; a timeout becomes its end."""
         conversation = self.conversation
-        while (event := conversation.next_event()) is None:
+        while not conversation.news:
             if conversation.phase is Phase.CLOSED:
                 return Over(reply(451, "4.4.2", "the connection is closed"))
             await self._answer()
-        return event
+        return conversation.news.popleft()
 
     async def opening(self) -> Reply | None:
         """Hear the greeting and all that comes before MAIL; a Reply when the exchanger does not come to it."""

@@ -13,13 +13,11 @@ from relayd.smtp.phase import Phase
 class Commands:
     """One connection's. Before anything is said, a greeting is due."""
 
-    __slots__ = ("_due", "_shown", "_unsent", "awaited", "octets")
+    __slots__ = ("_due", "_shown", "awaited", "octets")
 
     def __init__(self) -> None:
-        # What replies are due to, in order; the last `_unsent` of them are still in `octets`.
+        # What replies are due to, in order: the first ones have gone, `awaited` of them, the last ones have not.
         self._due: deque[Phase] = deque([Phase.GREETING])
-        self._unsent = 0
-        # How many replies to what has gone are still to come.
         self.awaited = 1
         # What has not gone, and the same as it may be told.
         self.octets = b""
@@ -34,13 +32,11 @@ class Commands:
         """A line, without CR LF, whose reply is waited for in this phase; `shown` is what may be told of it."""
         self._append(line, shown)
         self._due.append(phase)
-        self._unsent += 1
 
     def say_at_once(self, phases: Sequence[Phase], lines: Sequence[str]) -> None:
         """The same with one line after another, for each phase its line."""
         self._append("\r\n".join(lines))
         self._due.extend(phases)
-        self._unsent += len(phases)
 
     def expect(self, phase: Phase) -> None:
         """Something goes in another way than through here, and its reply is waited for."""
@@ -57,7 +53,7 @@ class Commands:
     def end(self, last: str = "") -> None:
         """Nothing is due any more, and what has not gone does not go, but for this line."""
         self._due.clear()
-        self._unsent = self.awaited = 0
+        self.awaited = 0
         self.octets = self._shown = b""
         if last:
             self._append(last)
@@ -66,8 +62,7 @@ class Commands:
         """What is to be sent, which is on its way from now on, and what may be told of it."""
         taken = self.octets, self._shown
         self.octets = self._shown = b""
-        self.awaited += self._unsent
-        self._unsent = 0
+        self.awaited = len(self._due)
         return taken
 
     def _append(self, line: str, shown: str = "") -> None:

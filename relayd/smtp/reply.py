@@ -106,7 +106,7 @@ class Parser:
 
     def read(self, data: bytes) -> Iterable[Reply]:
         """The whole replies up to the end of what the server sent now; going through them may raise NotAReply."""
-        if len(data) <= _SHORT and self.is_between:
+        if len(data) <= _SHORT and not self._buffer and not self._lines:
             known = _read_at_once(data)
             if known:
                 return known
