@@ -16,6 +16,7 @@ _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)")
 # In octets. Section 4.5.3.1.5 allows 512 a line; real servers send longer ones, and many. Beyond this bound a peer
 # is not talking to us but filling our memory.
 MAXIMUM_REPLY = 16_384
+_TOO_LONG = f"a reply longer than {MAXIMUM_REPLY} octets"
 # Reads up to so many octets are remembered, since the same ones come again and again.
 _SHORT = 512
 
@@ -117,28 +118,20 @@ class Parser:
         """The next whole reply, or None until more bytes come; raise NotAReply."""
         while (end := self._buffer.find(b"\n")) >= 0:
             self._octets += end + 1
-            self._check_length(self._octets)
-            line = bytes(self._buffer[:end]).removesuffix(b"\r")
+            if self._octets > MAXIMUM_REPLY:
+                raise NotAReply(_TOO_LONG)
+            code, is_last, text = _parsed(bytes(self._buffer[:end]).removesuffix(b"\r"))
             del self._buffer[: end + 1]
-            if self._take(line):
+            if self._lines and code != self._code:
+                raise NotAReply(f"a reply that begins with {self._code} and goes on with {code}")
+            self._code = code
+            self._lines.append(text)
+            if is_last:
                 lines, self._lines, self._octets = self._lines, [], 0
-                return _assemble(self._code, lines)
-        self._check_length(self._octets + len(self._buffer))
+                return _assemble(code, lines)
+        if self._octets + len(self._buffer) > MAXIMUM_REPLY:
+            raise NotAReply(_TOO_LONG)
         return None
-
-    @staticmethod
-    def _check_length(octets: int) -> None:
-        if octets > MAXIMUM_REPLY:
-            raise NotAReply(f"a reply longer than {MAXIMUM_REPLY} octets")
-
-    def _take(self, line: bytes) -> bool:
-        """Keep one line; True when it is the reply's last."""
-        code, is_last, text = _parsed(line)
-        if self._lines and code != self._code:
-            raise NotAReply(f"a reply that begins with {self._code} and goes on with {code}")
-        self._code = code
-        self._lines.append(text)
-        return is_last
 
 
 def _parsed(line: bytes) -> tuple[int, bool, str]:
@@ -167,7 +160,8 @@ def _assemble(code: int, lines: list[str]) -> Reply:
     first = _ENHANCED.match(lines[0])
     if first is None or int(first[1][0]) != code // 100:
         return Reply(code, None, tuple(lines))
-    return Reply(code, first[1], tuple(_without(first[1], line) for line in lines))
+    rest = [_without(first[1], line) for line in lines[1:]] if len(lines) > 1 else ()
+    return Reply(code, first[1], (lines[0][first.end() :], *rest))
 
 
 def _without(enhanced: str, line: str) -> str:

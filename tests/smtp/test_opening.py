@@ -24,12 +24,18 @@ def opened(*said: bytes, terms: Terms | None = None) -> Conversation:
     return conversation
 
 
-@pytest.mark.parametrize("behind", [b"2", b"\n", b"250 x\r\n", b"220-x\r\n", b"\x16\x03\x01"])
+@pytest.mark.parametrize(
+    "behind",
+    [b"2", b"\n", b"250 x\r\n", b"250 x\r\n250 y\r\n", b"421 x\r\n", b"220-x\r\n", b"\x16\x03\x01"],
+)
 def test_not_an_octet_may_stand_behind_the_220(behind: bytes) -> None:
     """A part of a line is as bad as a whole one (CVE-2021-38371 and its like)."""
     conversation = opened(*OFFERING, b"220 go\r\n" + behind)
     assert conversation.phase is Phase.CLOSED
     assert conversation.has_failed_tls
+    over = conversation.next_event()
+    assert isinstance(over, Over)
+    assert over.reason.status == "4.7.5"
 
 
 def test_a_220_that_nobody_has_asked_for_begins_no_tls() -> None:
