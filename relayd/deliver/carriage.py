@@ -61,7 +61,8 @@ async def carry(means: Means, reached: Reached, parcel: Parcel, *, is_kept: bool
         ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
         return Carried(())
     answers = conversation.answers
-    connection.begin(order)
+    # Where a promise comes before the final dot, the mail data waits for that.
+    connection.begin(order, means.mail.cached(parcel) if means.promise is None else None)
     while not isinstance(event := await connection.event(), Finished):
         if not isinstance(event, SendContent):
             raise AssertionError(f"{event} in a transaction")

@@ -14,7 +14,7 @@ from relayd.base.secured import Secured
 from relayd.base.tls import Codec, TlsError
 from relayd.deliver.exchangers import Candidate
 from relayd.deliver.limits import Limits
-from relayd.smtp.client import Conversation, Event, Order, Over, Phase, Terms
+from relayd.smtp.client import Conversation, Event, Order, Over, Phase, SendContent, Terms
 from relayd.smtp.data import Encoder
 from relayd.smtp.reply import Reply, reply
 from relayd.smtp.transcript import Transcript
@@ -62,6 +62,8 @@ class Connection(asyncio.Protocol):
         self._answers = 0
         self._alarm: asyncio.TimerHandle | None = None
         self._rings = 0.0
+        # Of the transaction, until the exchanger wants it.
+        self._mail_data: bytes | None = None
         self._writable: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         # When it must have come to MAIL, or in a transaction to the final dot, by the event loop's clock.
@@ -88,6 +90,8 @@ class Connection(asyncio.Protocol):
         if conversation.phase is Phase.TLS:
             self._shake_hands()
         self._flush()
+        if conversation.phase is Phase.CONTENT and self._mail_data is not None:
+            self._send_at_hand()
         self._tell()
         if conversation.phase is Phase.CLOSED:
             self._close_after(before)
@@ -136,9 +140,13 @@ class Connection(asyncio.Protocol):
 
     # Called by the courier.
 
-    def begin(self, order: Order) -> None:
-        """Begin a transaction; only when READY."""
+    def begin(self, order: Order, mail_data: bytes | None = None) -> None:
+        """Begin a transaction; only when READY.
+
+        Mail data that is at hand goes as soon as the exchanger wants it; without it there is a SendContent then.
+        """
         self._until = self._loop.time() + self._limits.transaction
+        self._mail_data = mail_data
         self.conversation.begin(order)
         self._flush()
 
@@ -214,6 +222,16 @@ class Connection(asyncio.Protocol):
         self.conversation.lose(why)
         self._tell()
         self._transport.abort()
+
+    def _send_at_hand(self) -> None:
+        """Send the mail data without waking who waits, unless that was cancelled and will hear of no answer."""
+        if self._waiter is None or self._waiter.done():
+            return
+        assert self._mail_data is not None
+        mail_data, self._mail_data = self._mail_data, None
+        wanted = self.conversation.news.popleft()
+        assert isinstance(wanted, SendContent)
+        self.send_small_content(mail_data)
 
     def _finish_content(self, octets: bytes) -> None:
         if self.conversation.phase is Phase.CONTENT:

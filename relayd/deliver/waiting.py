@@ -18,7 +18,10 @@ class Waiting:
         # In the order of their turns; none is empty.
         self._lines: OrderedDict[str | None, deque[Parcel]] = OrderedDict()
         self._count = 0
-        self._idle: list[asyncio.Future[None]] = []
+        # Each with the instant until which it waits, the one that is idle longest first. One alarm for all of them
+        # goes on, and looks when it rings: a timer for each would be half the cost of its waiting.
+        self._idle: list[tuple[float, asyncio.Future[None]]] = []
+        self._alarm: asyncio.TimerHandle | None = None
         self._sleeping: set[asyncio.Future[None]] = set()
         self._is_closed = False
         self.taken = 0
@@ -106,13 +109,28 @@ class Waiting:
         """Return when there is one, when the time is up, when none will come any more, or when woken."""
         if self._count or self._is_closed:
             return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._idle.append(waiter)
+        loop = asyncio.get_running_loop()
+        idle = loop.time() + seconds, loop.create_future()
+        self._idle.append(idle)
+        if self._alarm is None:
+            self._alarm = loop.call_at(idle[0], self._ring)
         try:
-            await _until(waiter, seconds)
+            await idle[1]
         finally:
-            if waiter in self._idle:
-                self._idle.remove(waiter)
+            if idle in self._idle:
+                self._idle.remove(idle)
+
+    def _ring(self) -> None:
+        """The time of some is up, perhaps."""
+        self._alarm = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for due, waiter in self._idle:
+            if due <= now:
+                _wake(waiter)
+        later = [due for due, waiter in self._idle if due > now]
+        if later:
+            self._alarm = loop.call_at(min(later), self._ring)
 
     async def sleep(self, seconds: float) -> None:
         """Return when the time is up, or when none will come any more."""
@@ -132,13 +150,15 @@ class Waiting:
         self._count = 0
         while self.wake_one():
             pass
+        if self._alarm is not None:
+            self._alarm.cancel()
         for waiter in self._sleeping:
             _wake(waiter)
 
     def wake_one(self) -> bool:
         """Wake the courier that became idle last; whether there was one."""
         while self._idle:
-            waiter = self._idle.pop()
+            _, waiter = self._idle.pop()
             if not waiter.done():
                 waiter.set_result(None)
                 return True

@@ -435,6 +435,64 @@ def test_a_connection_lost_in_a_transaction_finishes_it(loop: str, verb: str) ->
 
 
 @on_each_loop
+def test_mail_data_that_is_at_hand_goes_when_it_is_wanted(loop: str) -> None:
+    """Nobody is woken for that: what comes next is the end."""
+
+    async def main() -> None:
+        connection = await ready(candidate(exchanger))
+        for number in range(2):
+            connection.begin(ORDER, b"Subject: %d\r\n\r\n.dot\r\nno end" % number)
+            assert replies(await connection.event()) == ["250 2.0.0 Ok"]
+            assert connection.has_sent_the_dot
+            assert await connection.is_ready()
+        await connection.leave()
+
+    with Exchanger() as exchanger:
+        run(main, loop)
+    assert [each.data for each in exchanger.messages] == [
+        b"Subject: %d\r\n\r\n.dot\r\nno end\r\n" % number for number in range(2)
+    ]
+
+
+@on_each_loop
+def test_mail_data_at_hand_does_not_go_to_an_exchanger_that_takes_nobody(loop: str) -> None:
+    """Nor does it go in the transaction after that, which has its own."""
+
+    async def main() -> None:
+        async with peer(
+            saying(b"220 a\r\n", b"250 a\r\n", b"250 a\r\n", b"550 no\r\n", b"250 a\r\n", b"421 a\r\n")
+        ) as to:
+            connection = await ready(to)
+            connection.begin(ORDER, b"text\r\n")
+            assert replies(await connection.event()) == ["550 no"]
+            assert not connection.has_sent_the_dot
+            assert await connection.is_ready()
+            connection.begin(ORDER)
+            assert replies(await connection.event()) == ["421 a"]
+
+    run(main, loop)
+
+
+@on_each_loop
+def test_mail_data_at_hand_stays_when_who_waits_was_cancelled(loop: str) -> None:
+    """In one turn of the loop, before the other can abort: what comes of it would be heard by nobody."""
+
+    async def main() -> None:
+        async with peer(saying(b"220 a\r\n", b"250 a\r\n", b"250 a\r\n", b"250 a\r\n")) as to:
+            connection = await ready(to)
+            connection.begin(ORDER, b"text\r\n")
+            waiting = asyncio.ensure_future(connection.event())
+            while connection.conversation.phase is not Phase.DATA:
+                await asyncio.sleep(0)
+            waiting.cancel()
+            connection.data_received(b"354 go on\r\n")
+            assert not connection.has_sent_the_dot
+            connection.abort()
+
+    run(main, loop)
+
+
+@on_each_loop
 def test_an_exchanger_that_hangs_up_after_354_gets_no_mail_data(loop: str) -> None:
     """The news may come in the same turn; sending into it must not be taken for a bug, nor leave a doubt."""
 
