@@ -1,10 +1,11 @@
-"""The log: events as lines, collected during one turn of work and written whole.
+"""The log: events as lines, collected for a moment and written whole.
 
 A log that cannot be written never stops mail and never waits: 1 MiB of lines is kept in memory, then the oldest
 are dropped, and an event says how many once lines can be written again. Refuses to know what an event means.
 """
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,14 +17,19 @@ from relayd.base.line import Format, render
 from relayd.base.sink import Sink
 
 _KEPT = 1 << 20
+# How long after a write the next one comes. Each append takes a transaction of the file's journal, and waits while
+# that is being committed: with one in each turn of a busy loop they cost a tenth of a message.
+_PACE = 0.05
+Later = Callable[[float, Callable[[], None]], object]
 _utc_now = partial(datetime.now, UTC)
 
 
 class Log:
     """One process's hand on the log.
 
-    `path` None means the descriptor `fd`. `later` schedules a call after the present turn of work (an event
-    loop's call_soon); without it every event is written at once, which is right for a process with few of them.
+    `path` None means the descriptor `fd`. `later` schedules a call in so many seconds, as an event loop does:
+    a line that comes alone is written after the present turn of work, more of them together. Without it each event
+    is written at once, which is right for a process with few of them. `clock` is in seconds.
     """
 
     def __init__(
@@ -32,13 +38,16 @@ class Log:
         path: Path | None = None,
         *,
         fd: int = 2,
-        later: Callable[[Callable[[], None]], object] | None = None,
+        later: Later | None = None,
         now: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._format = format
         self._sink = Sink(path, fd)
         self._later = later
         self._now = now
+        self._clock = clock
+        self._not_before = 0.0
         self._pid = os.getpid()
         self._is_scheduled = False
         # Whether the last line could not be written.
@@ -52,7 +61,7 @@ class Log:
         # What is being written: whole lines. It is never dropped, since the beginning of the first may be out.
         self._block = b""
 
-    def adopt(self, later: Callable[[Callable[[], None]], object] | None) -> None:
+    def adopt(self, later: Later | None) -> None:
         """Go on with another way of scheduling; in a forked child without the lines that its parent will write."""
         if os.getpid() != self._pid:
             self._pid = os.getpid()
@@ -66,12 +75,12 @@ class Log:
         self._format = format
 
     def write(self, event: Event) -> None:
-        """Take one event; it is written at the end of this turn."""
+        """Take one event; it is written at the end of this turn, or a moment after what was written last."""
         line = render(event, self._format, self._now(), self._pid)
         self._lines.append(line)
         self._size += len(line)
         if self._size > _KEPT and not self._is_stuck:
-            # One turn has said so much; nothing is dropped that can be written.
+            # One moment has said so much; nothing is dropped that can be written.
             self.flush()
         while self._size > _KEPT:
             self._size -= len(self._lines.popleft())
@@ -80,11 +89,12 @@ class Log:
             self.flush()
         elif not self._is_scheduled:
             self._is_scheduled = True
-            self._later(self.flush)
+            self._later(max(0.0, self._not_before - self._clock()), self.flush)
 
     def flush(self) -> None:
         """Write what waits; what cannot be written stays for the next time."""
         self._is_scheduled = False
+        self._not_before = self._clock() + _PACE
         while self._block or self._lines:
             if not self._block:
                 self._block = self._next_block()

@@ -28,7 +28,7 @@ from relayd.deliver.telling import Telling
 from relayd.spool.errors import LeaseLost, NoSuchMessage, SpoolError
 from relayd.spool.ids import derived
 from relayd.spool.job import Job
-from relayd.spool.outcome import Kind, Outcome
+from relayd.spool.outcome import Kind, Outcome, has_delivery
 from relayd.spool.protocol import Delivering
 
 
@@ -151,7 +151,7 @@ class Accounts:
         """Note whether the spool is about to be told that an exchanger has taken the message."""
         message_id = account.job.id
         is_at_it = message_id in self._accounts and not account.is_lost and not account.delay
-        if is_at_it and [each for each in account.unrecorded if each.kind.is_delivery]:
+        if is_at_it and has_delivery(account.unrecorded):
             self._unknown.add(message_id)
         else:
             self._unknown.discard(message_id)

@@ -37,7 +37,7 @@ def deliver(post: Post) -> int:
 
 async def _deliver(post: Post, layout: Layout) -> int:
     loop = asyncio.get_running_loop()
-    post.log.adopt(loop.call_soon)
+    post.log.adopt(loop.call_later)
     # It would write to standard error what is no event of ours.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:

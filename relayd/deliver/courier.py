@@ -19,6 +19,7 @@ from relayd.deliver.quotas import Full, Lease
 from relayd.deliver.security import has_waited
 from relayd.deliver.waiting import Waiting
 from relayd.smtp.reply import Reply, reply
+from relayd.spool.outcome import has_delivery
 
 INTERNAL = reply(451, "4.3.0", "internal error; the log says more")
 _NOT_IN_CLEAR = reply(
@@ -231,6 +232,6 @@ class Courier:
             self._means.report(parcel, with_transcript(carried.outcomes, reached.dialogues), reached.via)
             if carried.is_lost:
                 self._employer.lost()
-            elif any(outcome.kind.is_delivery for outcome in carried.outcomes):
+            elif has_delivery(carried.outcomes):
                 self._employer.carried()
         return transactions

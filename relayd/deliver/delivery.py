@@ -151,6 +151,8 @@ class DeliveryProcess:
         slot.set("connections_open", self._destinations.connections)
         slot.set("in_flight", len(self._accounts))
         slot.observe("fsync_seconds", *self._disk.waits())
+        # Lines that could not be written are tried again when nothing else happens.
+        self._post.log.flush()
 
     # Work.
 
@@ -181,8 +183,6 @@ class DeliveryProcess:
             self._destinations.look_after(now - self._looked_after, is_full=self._was_full)
             self._looked_after = now
             self._remembering.tend()
-        # Lines that could not be written are tried again when nothing else happens.
-        self._post.log.flush()
         limit = min(self._limits.at_once, room)
         self._wake.clear()
         try:

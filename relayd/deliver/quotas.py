@@ -124,7 +124,7 @@ class Lease:
     @property
     def is_wanted(self) -> bool:
         """Whether others stand in line for its places."""
-        return any(place.is_wanted(self._guest) for place in self._places)
+        return bool(self._places) and any(place.is_wanted(self._guest) for place in self._places)
 
     def messages(self, most: int) -> int:
         """How many messages the connection may carry, and not more than so many."""

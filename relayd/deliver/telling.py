@@ -8,7 +8,7 @@ from relayd.deliver.notices import Composed
 from relayd.deliver.parcel import Via, addresses
 from relayd.spool.ids import derived
 from relayd.spool.job import Job, Notice
-from relayd.spool.outcome import Kind, Outcome
+from relayd.spool.outcome import Kind, Outcome, has_delivery
 
 _COUNTERS = {
     Kind.DELIVERED: "delivered",
@@ -38,7 +38,7 @@ class Telling:
 
     def attempt(self, outcomes: Sequence[Outcome]) -> None:
         """All outcomes of one attempt at one destination; none where it was not tried."""
-        if outcomes and not any(outcome.kind.is_delivery for outcome in outcomes):
+        if outcomes and not has_delivery(outcomes):
             self.count("attempts_failed", 1)
 
     def outcome(self, job: Job, outcome: Outcome, via: Via) -> None:

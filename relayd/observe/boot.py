@@ -30,7 +30,7 @@ def serve(post: Post) -> int:
 
 async def _serve(post: Post) -> int:
     loop = asyncio.get_running_loop()
-    post.log.adopt(loop.call_soon)
+    post.log.adopt(loop.call_later)
     # It would write to standard error what is no event of ours.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:

@@ -30,7 +30,7 @@ def serve(post: Post) -> int:
 
 async def _serve(post: Post) -> int:
     loop = asyncio.get_running_loop()
-    post.log.adopt(loop.call_soon)
+    post.log.adopt(loop.call_later)
     try:
         try:
             boot_check(Layout(str(post.config.spool.directory)))

@@ -51,10 +51,10 @@ class Kind(StrEnum):
         return self in _OWED
 
 
-_DELIVERIES = (Kind.DELIVERED, Kind.RELAYED)
-_FAILURES = (Kind.FAILED, Kind.EXPIRED)
-_OWED = (Kind.RELAYED, *_FAILURES)
-_FINAL = (*_DELIVERIES, *_FAILURES)
+_DELIVERIES = frozenset({Kind.DELIVERED, Kind.RELAYED})
+_FAILURES = frozenset({Kind.FAILED, Kind.EXPIRED})
+_OWED = _FAILURES | {Kind.RELAYED}
+_FINAL = _DELIVERIES | _FAILURES
 
 # A journal that somebody has edited must not bring a naive instant or an attempt before the first into arithmetic.
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -79,6 +79,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     address: str = ""
     greeting_s: float | None = None
     transcript: tuple[Dialogue, ...] = ()
+
+
+def has_delivery(outcomes: Iterable[Outcome]) -> bool:
+    """Whether an exchanger has taken the mail for any of these recipients."""
+    return not _DELIVERIES.isdisjoint([outcome.kind for outcome in outcomes])
 
 
 # What stands for the attempt in the one notification that a message is late.

@@ -20,7 +20,7 @@ from relayd.spool.ids import derived
 from relayd.spool.job import Notice
 from relayd.spool.layout import STATES, Layout, name_of
 from relayd.spool.ledger import Fate, Ledger, Line, accepted
-from relayd.spool.outcome import Notified, Outcome, Scheduled
+from relayd.spool.outcome import Notified, Outcome, Scheduled, has_delivery
 from relayd.spool.reserve import Reserve
 from relayd.spool.tidy import Tidying
 from relayd.spool.troubles import Troubles
@@ -64,7 +64,7 @@ class Settling:
         if claim.untold:
             # Where somebody got it, that must be known before the notification is written, which takes its time;
             # else one append will say both.
-            if any(isinstance(entry, Outcome) and entry.kind.is_delivery for entry in claim.unsaved):
+            if has_delivery(entry for entry in claim.unsaved if isinstance(entry, Outcome)):
                 self._save(claim)
         elif claim.open or claim.journal.exists:
             self._save_waiting(claim)

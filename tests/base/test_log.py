@@ -15,7 +15,7 @@ import pytest
 
 from relayd.base.events import ProcessReady
 from relayd.base.line import read
-from relayd.base.log import Log
+from relayd.base.log import Later, Log
 from relayd.base.sink import Sink
 
 AT = datetime(2026, 7, 1, tzinfo=UTC)
@@ -26,7 +26,7 @@ def ready(role: str) -> ProcessReady:
     return ProcessReady(role=role)
 
 
-def to_file(path: Path, later: Callable[[Callable[[], None]], object] | None = None) -> Log:
+def to_file(path: Path, later: Later | None = None) -> Log:
     """A log of text lines in a file."""
     return Log("text", path, later=later, now=lambda: AT)
 
@@ -85,7 +85,7 @@ def test_without_a_loop_every_event_is_written_at_once(tmp_path: Path) -> None:
 def test_the_events_of_one_turn_are_written_together(tmp_path: Path) -> None:
     """One call is scheduled for all of them, and the next turn schedules its own."""
     turns: list[Callable[[], None]] = []
-    log = to_file(tmp_path / "log", turns.append)
+    log = to_file(tmp_path / "log", lambda _, call: turns.append(call))
     for role in ("a", "b"):
         log.write(ready(role))
     assert (tmp_path / "log").read_text() == ""
@@ -94,6 +94,28 @@ def test_the_events_of_one_turn_are_written_together(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text().count("\n") == 2
     log.write(ready("c"))
     assert len(turns) == 1
+
+
+def test_a_line_alone_is_written_at_once_and_many_in_groups(tmp_path: Path) -> None:
+    """Whoever follows the log of a quiet relay sees each event as it happens; a busy one appends now and then."""
+    now = 100.0
+    calls: list[tuple[float, Callable[[], None]]] = []
+    log = Log("text", tmp_path / "log", later=lambda *call: calls.append(call), now=lambda: AT, clock=lambda: now)
+    log.write(ready("a"))
+    ((seconds, flush),) = calls
+    assert seconds == 0.0
+    flush()
+    now += 0.01
+    for role in ("b", "c", "d"):
+        log.write(ready(role))
+    _, (seconds, flush) = calls
+    assert seconds == pytest.approx(0.04)
+    now += seconds
+    flush()
+    assert (tmp_path / "log").read_text().count("\n") == 4
+    now += 1.0
+    log.write(ready("e"))
+    assert calls[-1][0] == 0.0
 
 
 def test_a_full_pipe_neither_blocks_nor_tears_a_line() -> None:
@@ -149,7 +171,7 @@ def test_writes_to_a_pipe_are_small_enough_to_stay_whole() -> None:
     pipe = Pipe()
     fcntl.fcntl(pipe.writing, fcntl.F_SETPIPE_SZ, 4096)
     turns: list[Callable[[], None]] = []
-    log = Log("json", fd=pipe.writing, later=turns.append)
+    log = Log("json", fd=pipe.writing, later=lambda _, call: turns.append(call))
     for number in range(100):
         log.write(ready(f"{number} {'x' * 500}"))
     octets = b""
@@ -187,7 +209,7 @@ def test_what_one_turn_says_is_not_dropped_while_it_can_be_written(tmp_path: Pat
     """An operator moves a hundred thousand messages at once, and the log says each of them."""
     path = tmp_path / "log"
     turns: list[Callable[[], None]] = []
-    log = Log("json", path, later=turns.append)
+    log = Log("json", path, later=lambda _, call: turns.append(call))
     for number in range(20_000):
         log.write(ready(f"{number} {'x' * 100}"))
     assert len(turns) < 10
@@ -330,7 +352,7 @@ def test_lines_go_to_the_new_file_once_it_is_reopened(tmp_path: Path) -> None:
     """As logrotate wants it: move, tell, and the old file is complete."""
     path = tmp_path / "log"
     turns: list[Callable[[], None]] = []
-    log = Log("json", path, later=turns.append)
+    log = Log("json", path, later=lambda _, call: turns.append(call))
     log.write(ready("before"))
     path.rename(tmp_path / "log.1")
     log.reopen()
@@ -374,7 +396,7 @@ def test_a_child_writes_under_its_own_pid_and_not_its_parents_lines(tmp_path: Pa
     """What waited at the fork is the parent's to write."""
     path = tmp_path / "log"
     turns: list[Callable[[], None]] = []
-    log = Log("json", path, later=turns.append)
+    log = Log("json", path, later=lambda _, call: turns.append(call))
     log.write(ready("parent"))
     pid = os.fork()
     if pid == 0:
@@ -391,7 +413,7 @@ def test_adopting_in_the_same_process_loses_nothing(tmp_path: Path) -> None:
     """A loop that has ended leaves its last lines to the next flush."""
     path = tmp_path / "log"
     turns: list[Callable[[], None]] = []
-    log = Log("json", path, later=turns.append)
+    log = Log("json", path, later=lambda _, call: turns.append(call))
     log.write(ready("a"))
     log.adopt(None)
     log.write(ready("b"))
