@@ -12,10 +12,12 @@ from relayd.receive.trace import date_of
 
 _MOST_HELD = 65_536
 
-# A field, or a line that goes on with one (RFC 5322 section 2.2; blanks before the colon are of section 4.5).
-_FIELDS = re.compile(rb"(?:(?:[!-9;-~]+[ \t]*:|[ \t])[^\n]*\n)*+")
-_DATE = re.compile(rb"^Date[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_MESSAGE_ID = re.compile(rb"^Message-ID[ \t]*:", re.IGNORECASE | re.MULTILINE)
+# A field's beginning (RFC 5322 section 2.2; blanks before the colon are of section 4.5).
+_NAME = rb"[!-9;-~]+[ \t]*:"
+_FIELD = re.compile(_NAME)
+# The end of a line, where neither a field follows nor a line that goes on with one.
+_SECTION_END = re.compile(rb"\n(?!" + _NAME + rb"|[ \t])")
+_COMPLETED = re.compile(rb"\n(Date|Message-ID)[ \t]*:", re.IGNORECASE)
 
 
 class Completion:
@@ -52,22 +54,22 @@ class Completion:
 
     def _section_end(self) -> int:
         """Behind the last whole line that belongs to the header section."""
-        if not self._seen and self._held.startswith((b" ", b"\t")):
-            # It would go on with a line of ours.
+        if not self._seen and not _FIELD.match(self._held):
+            # Nor may it begin with a line that goes on: that would go on with one of ours.
             return 0
-        match = _FIELDS.match(self._held, self._seen)
-        assert match is not None
-        return match.end()
+        found = _SECTION_END.search(self._held, max(0, self._seen - 1))
+        return found.start() + 1 if found is not None else self._held.rfind(b"\n") + 1
 
     def _complete(self) -> bytes:
         """What is missing, then what is held. The line that ends the section is whole, or the message is over."""
         self._is_over = True
         held = self._taken()
         section = held[: self._seen]
+        there = {name.lower() for name in _COMPLETED.findall(b"\n" + section)}
         added = b""
-        if not _DATE.search(section):
+        if b"date" not in there:
             added = f"Date: {date_of(self._at)}\r\n".encode("ascii")
-        if not _MESSAGE_ID.search(section):
+        if b"message-id" not in there:
             added += f"Message-ID: <{self._message_id}>\r\n".encode("ascii")
         # Text without any header would read as a broken one.
         if not section and held and not held.startswith(b"\r\n"):
