@@ -81,10 +81,11 @@ class Dialogue:
         elif answer.code >= 400:
             reason = self._patience.error() if answer.is_permanent else self._patience.refusal()
             if reason is not None:
-                self._give_up(reason)
+                self._say(self._farewell(reason))
 
-    def _give_up(self, reason: str) -> None:
-        self._say(reply(421, "4.7.0", f"{self._facts.hostname} Error: {reason}"))
+    def _farewell(self, reason: str) -> Reply:
+        """What is said to a client that is no longer heard."""
+        return reply(421, "4.7.0", f"{self._facts.hostname} Error: {reason}")
 
     def _hang_up(self, last_word: Reply) -> None:
         """Say it, and nothing more: what the client sends is not what it seems to be."""

@@ -25,7 +25,7 @@ _LINES = {
 _START = 64
 
 
-def announces_chunk(line: bytes | bytearray) -> bool:
+def announces_chunk(line: bytes) -> bool:
     """Whether a line that is none by the grammar says BDAT all the same.
 
     A server before this one may have understood it; then its chunk follows, which must not be read as commands.
@@ -34,24 +34,30 @@ def announces_chunk(line: bytes | bytearray) -> bool:
 
 
 class Input:
-    """Octets in the order they came; `len` of it is how many."""
+    """Octets in the order they came; `len` of it is how many are left."""
 
-    __slots__ = ("_octets", "_overlong")
+    __slots__ = ("_octets", "_overlong", "_taken")
 
     def __init__(self) -> None:
-        self._octets = bytearray()
+        # As a rule one read of the socket is one command, so it is kept as it came and never moved: what is taken
+        # of it is a number.
+        self._octets = b""
+        self._taken = 0
         self._overlong = False
 
     def __len__(self) -> int:
-        return len(self._octets)
+        return len(self._octets) - self._taken
 
     def feed(self, data: bytes) -> None:
         """Add what the client sent."""
-        self._octets += data
+        left = self._octets[self._taken :]
+        self._octets = left + data if left else data
+        self._taken = 0
 
     def clear(self) -> None:
         """Forget all of it."""
-        self._octets.clear()
+        self._octets = b""
+        self._taken = 0
         self._overlong = False
 
     def next_line(self, longest: int | None = None) -> bytes | Reply | None:
@@ -59,34 +65,53 @@ class Input:
 
         `longest` is how many octets it may have, where it is no command. BAD_CHUNK is the last that is to be said.
         """
-        end = self._octets.find(b"\n") + 1
-        is_command = longest is None
+        octets, start = self._octets, self._taken
+        end = octets.find(b"\n", start) + 1
         if not end:
-            if len(self._octets) > MAXIMUM_LINE and len(self._octets) > (longest or self._allowed()):
-                if is_command and announces_chunk(self._octets[:_START]):
-                    return BAD_CHUNK
-                self._octets.clear()
-                self._overlong = True
-            return None
-        line = bytes(self._octets[:end])
+            return self._begun(longest)
+        self._taken = end
+        if end - start > MAXIMUM_LINE or self._overlong or not octets.endswith(b"\r\n", start, end):
+            refusal = self._refusal(octets[start:end], longest)
+            if refusal is not None:
+                return refusal
+        return octets[start : end - 2]
+
+    def _begun(self, longest: int | None) -> Reply | None:
+        """The line has no end yet: no more of it is kept than it may have."""
+        if self._taken:
+            # Nor of what came before it.
+            self._octets = self._octets[self._taken :]
+            self._taken = 0
+        if len(self._octets) > MAXIMUM_LINE and len(self._octets) > (longest or _allowed(self._octets)):
+            if longest is None and announces_chunk(self._octets[:_START]):
+                return BAD_CHUNK
+            self._octets = b""
+            self._overlong = True
+        return None
+
+    def _refusal(self, line: bytes, longest: int | None) -> Reply | None:
+        """Why it is no line, or None where it may be so long."""
         refusal = None
-        if self._overlong or (end > MAXIMUM_LINE and end > (longest or self._allowed())):
+        if self._overlong or (len(line) > MAXIMUM_LINE and len(line) > (longest or _allowed(line))):
             refusal = LINE_TOO_LONG
         elif not line.endswith(b"\r\n"):
             refusal = BARE_LF
         self._overlong = False
-        del self._octets[:end]
-        if refusal is None:
-            return line[:-2]
-        return BAD_CHUNK if is_command and announces_chunk(line) else refusal
-
-    def _allowed(self) -> int:
-        return _LINES.get(bytes(self._octets[:4]).upper(), MAXIMUM_LINE)
+        return BAD_CHUNK if refusal is not None and longest is None and announces_chunk(line) else refusal
 
     def peek(self, most: int) -> bytes:
         """The first octets, `most` at most; they stay."""
-        return bytes(self._octets[:most])
+        return self._octets[self._taken : self._taken + most]
 
     def skip(self, count: int) -> None:
         """Take as many octets as were understood."""
-        del self._octets[:count]
+        self._taken += count
+        if self._taken == len(self._octets):
+            # A client may let us wait long for the rest of its mail data.
+            self._octets = b""
+            self._taken = 0
+
+
+def _allowed(line: bytes) -> int:
+    """How many octets such a command may have."""
+    return _LINES.get(line[:4].upper(), MAXIMUM_LINE)

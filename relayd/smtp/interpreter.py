@@ -82,28 +82,44 @@ class Interpreter(Dialogue):
     def _normalizes(self) -> bool:
         return self._facts.normalize and self.is_trusted
 
-    def _obey(self, line: bytes) -> Event | Reply | None:
+    def _obey(self, line: bytes | Reply) -> Event | Reply | None:
         """The event or the reply that a line comes to; None when all is said, or has to wait for more octets."""
+        if isinstance(line, Reply):
+            return self._misheard(line)
         verb, argument = command.split(line)
         action = _ACTIONS.get(verb)
-        self._census.commands["other" if action is None else verb] += 1
-        if action is None and verb in _HTTP:
-            self._hang_up(wording.NOT_HTTP)
-        elif action is None and announces_chunk(line):
-            self._hang_up(wording.BAD_CHUNK)
-        elif verb in _ALONE and len(self._input):
+        if action is None:
+            return self._wonder(verb, line)
+        self._census.commands[verb] += 1
+        if verb in _ALONE and len(self._input):
             self._hang_up(wording.TOO_EARLY)
         elif verb not in _NOT_IDLE and (reason := self._patience.idle()) is not None:
-            self._give_up(reason)
-        elif action is None:
-            return wording.NOT_RECOGNIZED
+            return self._farewell(reason)
+        elif (refusal := self._refusal(verb, argument)) is None:
+            return action(self, argument)
+        elif verb != "BDAT":
+            return refusal
         else:
-            refusal = self._refusal(verb, argument)
-            if refusal is None:
-                return action(self, argument)
-            if verb != "BDAT":
-                return refusal
             self._drop_chunk(argument, refusal)
+        return None
+
+    def _misheard(self, refusal: Reply) -> Reply | None:
+        """It is no line."""
+        if refusal is not wording.BAD_CHUNK:
+            return refusal
+        self._hang_up(refusal)
+        return None
+
+    def _wonder(self, verb: str, line: bytes) -> Reply | None:
+        """It is no command of ours."""
+        self._census.commands["other"] += 1
+        if verb in _HTTP:
+            self._hang_up(wording.NOT_HTTP)
+        elif announces_chunk(line):
+            self._hang_up(wording.BAD_CHUNK)
+        else:
+            reason = self._patience.idle()
+            return wording.NOT_RECOGNIZED if reason is None else self._farewell(reason)
         return None
 
     def _refusal(self, verb: str, argument: str) -> Reply | None:
@@ -202,7 +218,7 @@ class Interpreter(Dialogue):
             return None
         size, is_last = found
         if not size and not is_last and (reason := self._patience.idle()) is not None:
-            self._give_up(reason)
+            self._say(self._farewell(reason))
             return None
         is_first = self._chunks is None
         if self._chunks is None:

@@ -31,12 +31,12 @@ from relayd.smtp.reply import Reply, reply
 class Session(Interpreter):
     """One client's session, from the greeting to the last reply; what is said is counted in `census`."""
 
-    __slots__ = ("_announced", "_pending")
+    __slots__ = ("_pending",)
 
     def __init__(self, facts: Facts, census: Census | None = None) -> None:
         super().__init__(facts, census)
+        # What waits for its verdict.
         self._pending: Event | None = None
-        self._announced = False
 
     @property
     def is_waiting(self) -> bool:
@@ -45,27 +45,30 @@ class Session(Interpreter):
 
     def next_event(self) -> Event | None:
         """The next event; None while a verdict is owed, or until more bytes come, or when closed."""
-        while self._pending is None and self.state is not State.CLOSED:
-            body = self._body
+        if self._pending is not None:
+            return None
+        while self.state is not State.CLOSED:
             if self._is_abandoned:
                 self._is_abandoned = False
                 return Abandoned()
-            if body is not None:
-                if octets := body.read(self._input):
-                    return Content(octets)
-                if not body.is_over:
-                    return None
-                self._end_body(body)
-            else:
+            body = self._body
+            if body is None:
                 line = self._input.next_line(None if self._exchange is None else MAXIMUM_AUTH_LINE)
                 if line is None:
                     return None
-                heard = self._hear(line)
-                if isinstance(heard, Reply):
-                    self._say(heard)
-                else:
-                    self._pending = heard
-        return self._take_pending()
+                heard = self._obey(line) if self._exchange is None else self._respond(self._exchange, line)
+            elif octets := body.read(self._input):
+                return Content(octets)
+            elif body.is_over:
+                heard = self._end_body(body)
+            else:
+                return None
+            if isinstance(heard, Reply):
+                self._say(heard)
+            elif heard is not None:
+                self._pending = heard
+                return heard
+        return None
 
     def answer(self, verdict: Reply | None = None) -> None:
         """Give the verdict on the event that waits; None means the usual positive reply.
@@ -75,7 +78,6 @@ class Session(Interpreter):
         if self.state is State.CLOSED:
             return
         event, self._pending = self._pending, None
-        self._announced = False
         refusal = None if verdict is None or verdict.is_positive else verdict
         match event:
             case Mail():
@@ -112,21 +114,6 @@ class Session(Interpreter):
             self._begin()
             self.is_secure = True
 
-    def _take_pending(self) -> Event | None:
-        """Hand each event out once, however often the connection asks before its verdict."""
-        if self._pending is None or self._announced:
-            return None
-        self._announced = True
-        return self._pending
-
-    def _hear(self, line: bytes | Reply) -> Event | Reply | None:
-        if self._exchange is not None:
-            return self._respond(self._exchange, line)
-        if line is wording.BAD_CHUNK:
-            self._hang_up(wording.BAD_CHUNK)
-            return None
-        return line if isinstance(line, Reply) else self._obey(line)
-
     def _respond(self, exchange: Exchange, line: bytes | Reply) -> Event | Reply:
         """What a line of the AUTH exchange comes to; anything but a challenge ends it."""
         if isinstance(line, Reply):
@@ -156,15 +143,14 @@ class Session(Interpreter):
             self._body = Dotted(Decoder(limit=self._facts.maximum_message, normalize=self._normalizes))
             self.state = State.DATA
 
-    def _end_body(self, body: Body) -> None:
+    def _end_body(self, body: Body) -> EndOfData | Reply:
         self._body = None
         if isinstance(body, Unwanted):
-            self._say(body.refusal)
-        elif isinstance(body, Chunk) and not body.is_last and body.data.fault is None:
-            self._say(reply(250, "2.0.0", f"{body.size} octets received"))
+            return body.refusal
+        if isinstance(body, Chunk) and not body.is_last and body.data.fault is None:
             self.state = State.CHUNKS
-        else:
-            self._pending = EndOfData(body.data.size, body.data.fault)
+            return reply(250, "2.0.0", f"{body.size} octets received")
+        return EndOfData(body.data.size, body.data.fault)
 
     def _begin_tls(self, refusal: Reply | None) -> None:
         if refusal is not None:
