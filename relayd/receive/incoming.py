@@ -94,7 +94,7 @@ def begin(
     draft.write(
         received(
             helo=session.client_name,
-            client=peer.address,
+            client=peer.literal,
             hostname=hostname,
             protocol=protocol,
             message_id=draft.id,

@@ -6,7 +6,7 @@ accident.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from relayd.base.routes import route_key
@@ -17,19 +17,28 @@ from relayd.smtp.reply import Reply, reply
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who has connected, from which port, and whether the network is one that may relay."""
+    """Who has connected, from which port, and whether the network is one that may relay.
+
+    `client` is what counts as one client where something is counted: an IPv6 host has a whole network of 64 bits.
+    `literal` is the address as SMTP has it (RFC 5321 section 4.1.3).
+    """
 
     address: IP
     port: int
     may_relay: bool
+    client: bytes = field(init=False, compare=False, repr=False)
+    literal: str = field(init=False, compare=False, repr=False)
+    _name: str = field(init=False, compare=False, repr=False)
 
-    @property
-    def client(self) -> bytes:
-        """What counts as one client where something is counted: an IPv6 host has a whole network of 64 bits."""
-        return self.address.packed[:8]
+    def __post_init__(self) -> None:
+        # Asked for with each message, where ipaddress takes microseconds.
+        tag = "IPv6:" if self.address.version == 6 else ""
+        object.__setattr__(self, "client", self.address.packed[:8])
+        object.__setattr__(self, "literal", f"[{tag}{self.address}]")
+        object.__setattr__(self, "_name", f"[{self.address}]:{self.port}")
 
     def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}"
+        return self._name
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
-from ipaddress import IPv6Address
 
-from relayd.base.sections import IP
 from relayd.smtp.command import trace_name
 
 # RFC 5322 section 2.1.1: lines should not be longer; what has no space to break at may be.
@@ -29,7 +27,7 @@ def date_of(at: datetime) -> str:
     return _date(int(at.timestamp()))
 
 
-# Many messages come in one second, and many from one client.
+# Many messages come in one second.
 @lru_cache(maxsize=4)
 def _date(seconds: int) -> str:
     return format_datetime(datetime.fromtimestamp(seconds, UTC))
@@ -38,29 +36,31 @@ def _date(seconds: int) -> str:
 def received(
     *,
     helo: str,
-    client: IP,
+    client: str,
     hostname: str,
     protocol: str,
     message_id: str,
     only_recipient: str | None,
     at: datetime,
 ) -> bytes:
-    """The line, folded, with its CR LF; `at` is UTC and `protocol` one of `protocol_of`.
+    """The line, folded, with its CR LF; `client` is an address literal, `protocol` one of `protocol_of`, `at` UTC.
 
     `only_recipient` fills the `for` clause, which section 7.6 wants for a single recipient only, since it would
     show the others.
     """
-    clauses = [_origin(helo, client), _folded(["by", hostname, f"(relayd) with {protocol} id {message_id}"])]
-    if only_recipient is not None:
-        # One word, since a quoted local part is not to be broken at its spaces.
-        clauses.append(f"for <{only_recipient}>")
-    return (_FOLD.join(clauses) + f";{_FOLD}{date_of(at)}\r\n").encode()
+    # One word, since a quoted local part is not to be broken at its spaces.
+    recipient = "" if only_recipient is None else f"{_FOLD}for <{only_recipient}>"
+    beginning = _beginning(helo, client, hostname, protocol, len(message_id))
+    return f"{beginning}{message_id}{recipient};{_FOLD}{date_of(at)}\r\n".encode()
 
 
+# Many messages come in one session.
 @lru_cache(maxsize=256)
-def _origin(helo: str, client: IP) -> str:
-    literal = f"[IPv6:{client}]" if isinstance(client, IPv6Address) else f"[{client}]"
-    return _folded(["Received: from", trace_name(helo) or literal, f"({literal})"])
+def _beginning(helo: str, client: str, hostname: str, protocol: str, id_length: int) -> str:
+    """What stands before the ID, folded for one of that length."""
+    origin = _folded(["Received: from", trace_name(helo) or client, f"({client})"])
+    by = _folded(["by", hostname, f"(relayd) with {protocol} id {'0' * id_length}"])
+    return f"{origin}{_FOLD}{by}"[:-id_length]
 
 
 def _folded(words: Sequence[str]) -> str:

@@ -30,12 +30,18 @@ class Ids:
     ) -> None:
         self._now = now
         self._last = 0
+        # The last four digits of the time are a second or so; what is before them is kept until it changes.
+        self._high = -1
+        self._beginning = ""
         self._suffix = _base32(draw(32**_RANDOM_DIGITS), _RANDOM_DIGITS)
 
     def next(self) -> str:
         """An ID that this process has not given before."""
         self._last = max(self._now() // 1000, self._last + 1)
-        return _base32(self._last, _TIME_DIGITS) + self._suffix
+        high, low = self._last >> 20, self._last & 0xFFFFF
+        if high != self._high:
+            self._high, self._beginning = high, _base32(high, _TIME_DIGITS - 4)
+        return f"{self._beginning}{_PAIRS[low >> 10]}{_PAIRS[low & 0x3FF]}{self._suffix}"
 
 
 def derived(message_id: str, attempt: int) -> str:
