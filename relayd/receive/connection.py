@@ -236,10 +236,11 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Read on as far as verdicts can be given and replies are read now, and send what there is to say."""
+        session, reception = self._session, self._reception
         try:
-            while not self._reception.is_busy:
-                event = None if self._is_unread else self._session.next_event()
-                if self._must_leave():
+            while not reception.is_busy:
+                event = None if self._is_unread else session.next_event()
+                if self._service.is_retiring and (self._is_cut or session.transaction is None):
                     # Nothing is lost with an event that has no verdict yet: a draft is no message before that.
                     self._leave()
                     break
@@ -248,8 +249,8 @@ class Connection(asyncio.Protocol):
                 if isinstance(event, StartTls):
                     self._start_tls()
                 else:
-                    self._reception.judge(event)
-                    if self._session.replies >= _REPLIES_AT_ONCE:
+                    reception.judge(event)
+                    if session.replies >= _REPLIES_AT_ONCE:
                         self._send()
             self._flush()
         except Exception as error:
@@ -261,9 +262,6 @@ class Connection(asyncio.Protocol):
         self._flush()
         if self._session.state is State.TLS and not self._transport.is_closing():
             self._shake_hands()
-
-    def _must_leave(self) -> bool:
-        return self._service.is_retiring and (self._is_cut or self._session.transaction is None)
 
     def _leave(self) -> None:
         if self._session.state is not State.CLOSED:
@@ -295,9 +293,10 @@ class Connection(asyncio.Protocol):
             self._reason = self._reason or _ending(self._session.last_word)
             self._transport.close()
         elif not self._reception.is_busy:
+            wanted = not self._is_held_up
             if not self._has_ended:
-                self._read(not self._is_held_up)
-            elif not self._is_held_up:
+                self._read(wanted)
+            elif wanted:
                 self._transport.close()
 
     def _read(self, wanted: bool) -> None:

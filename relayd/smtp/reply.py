@@ -75,7 +75,7 @@ class Reply:
 
 def reply(code: int, enhanced: str | None, *lines: str) -> Reply:
     """A Reply from its parts, with control characters escaped so that it stays one protocol line each."""
-    return Reply(code, enhanced, tuple(printable(line) for line in lines) or ("",))
+    return Reply(code, enhanced, tuple(map(printable, lines)) or ("",))
 
 
 def printable(text: str) -> str:

@@ -15,6 +15,7 @@ that an error of the folder's fsync fails the whole group and is `uncertain`; af
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -38,6 +39,8 @@ _FEW = 4096
 _LARGEST_GROUP = 128
 # With fewer inodes free, those that are left are for the journals of what is here already.
 _FEWEST_INODES = 100
+# So long a look at the room counts: under load some fifty messages ask in that time.
+_ROOM_SECONDS = 0.05
 
 
 class Memory:
@@ -189,6 +192,7 @@ class Intake:
         disk: Disk | None = None,
         ids: Ids | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
         memory: Memory | None = None,
     ) -> None:
         self._layout = layout
@@ -198,10 +202,20 @@ class Intake:
         self._now = now
         self._ledger = Ledger(layout, self._disk)
         self._memory = memory or Memory()
+        self._clock = clock
+        # What was free beyond the minimum when it was last looked at, and until when that counts.
+        self._room = 0
+        self._room_until = 0.0
         self._is_broken = False
 
     def check_room(self, size: int = 0) -> None:
-        """Raise SpoolFull when a message of so many octets would leave less than the minimum free."""
+        """Raise SpoolFull when a message of so many octets would leave less than the minimum free.
+
+        Room that was there a moment ago counts; that there is none is looked at each time.
+        """
+        now = self._clock()
+        if now < self._room_until and size <= self._room:
+            return
         try:
             free, inodes = self._disk.free(self._layout.root)
         except OSError as error:
@@ -210,6 +224,7 @@ class Intake:
             raise SpoolFull(f"{free} octets are free, and {self._minimum_free} must stay free")
         if 0 <= inodes < _FEWEST_INODES:
             raise SpoolFull(f"{inodes} inodes are free")
+        self._room, self._room_until = free - self._minimum_free, now + _ROOM_SECONDS
 
     def begin(self, envelope: Envelope) -> Draft:
         """A new draft with its ID; nothing is written yet."""
