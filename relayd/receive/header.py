@@ -28,7 +28,7 @@ class Completion:
     def __init__(self, *, at: datetime, message_id: str) -> None:
         self._at = at
         self._message_id = message_id
-        self._held = bytearray()
+        self._held = b""
         # So many octets of what is held are whole lines of the header section.
         self._seen = 0
         self._is_over = False
@@ -37,33 +37,28 @@ class Completion:
         """Take the next octets of the message, and give those that can go on."""
         if self._is_over:
             return octets
-        self._held += octets
+        # As a rule nothing is held, and the first octets have all of it.
+        held = self._held + octets
         # Each line is looked at once, however the octets come.
         if b"\n" in octets:
-            self._seen = self._section_end()
-            if self._held.find(b"\n", self._seen) >= 0:
-                return self._complete()
-        if len(self._held) > _MOST_HELD:
+            self._seen = _section_end(held, self._seen)
+            if held.find(b"\n", self._seen) >= 0:
+                return self._complete(held)
+        if len(held) > _MOST_HELD:
             self._is_over = True
-            return self._taken()
+            self._held = b""
+            return held
+        self._held = held
         return b""
 
     def finish(self) -> bytes:
         """The message is over: give what is still held, completed."""
-        return b"" if self._is_over else self._complete()
+        return b"" if self._is_over else self._complete(self._held)
 
-    def _section_end(self) -> int:
-        """Behind the last whole line that belongs to the header section."""
-        if not self._seen and not _FIELD.match(self._held):
-            # Nor may it begin with a line that goes on: that would go on with one of ours.
-            return 0
-        found = _SECTION_END.search(self._held, max(0, self._seen - 1))
-        return found.start() + 1 if found is not None else self._held.rfind(b"\n") + 1
-
-    def _complete(self) -> bytes:
+    def _complete(self, held: bytes) -> bytes:
         """What is missing, then what is held. The line that ends the section is whole, or the message is over."""
         self._is_over = True
-        held = self._taken()
+        self._held = b""
         section = held[: self._seen]
         there = {name.lower() for name in _COMPLETED.findall(b"\n" + section)}
         added = b""
@@ -76,7 +71,11 @@ class Completion:
             added += b"\r\n"
         return added + held
 
-    def _taken(self) -> bytes:
-        held = bytes(self._held)
-        self._held.clear()
-        return held
+
+def _section_end(held: bytes, seen: int) -> int:
+    """Behind the last whole line that belongs to the header section; the lines up to `seen` do."""
+    if not seen and not _FIELD.match(held):
+        # A line that goes on is no beginning: it would go on with one of ours.
+        return 0
+    found = _SECTION_END.search(held, max(0, seen - 1))
+    return held.rfind(b"\n") + 1 if found is None else found.start() + 1

@@ -89,7 +89,7 @@ def parse_mailbox(text: str, *, international: bool = False) -> Address:
         raise NotAnAddress(f"the domain is longer than {DOMAIN_OCTETS} octets")
     if domain.startswith("["):
         parse_literal(domain)
-    return Address(_unquoted(local), domain)
+    return Address(_unquoted(local) if local.startswith('"') else local, domain)
 
 
 def _parse_international(text: str) -> Address:
@@ -108,20 +108,20 @@ def _parse_international(text: str) -> Address:
     domain = "[" + literal if at else parse_domain(match[2])
     if domain is None:
         raise NotAnAddress("the domain is not valid by IDNA 2008")
-    return Address(_unquoted(local), domain)
+    return Address(_unquoted(local) if local.startswith('"') else local, domain)
 
 
 def _octets(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    return len(text.encode("utf-8", "replace"))
 
 
 def _unquoted(local: str) -> str:
-    return _quoted_pair.sub(r"\1", local[1:-1]) if local.startswith('"') else local
+    return _quoted_pair.sub(r"\1", local[1:-1])
 
 
 def parse_path(text: str, *, international: bool = False) -> Address:
     """Read a path without its angle brackets: a mailbox, with or without a source route before it."""
-    if _octets(text) + 2 > PATH_OCTETS:
+    if (len(text) if text.isascii() else _octets(text)) + 2 > PATH_OCTETS:
         raise NotAnAddress(f"the path is longer than {PATH_OCTETS} octets")
     if text.startswith("@") and (route := _source_route.match(text)):
         text = text[route.end() :]

@@ -213,7 +213,7 @@ def _path(argument: str, keyword: str) -> tuple[str, list[str]] | None:
     text = argument[len(keyword) :].lstrip(" \t")
     if not text.startswith("<"):
         return None
-    end = _closing_bracket(text)
+    end = text.find(">") if '"' not in text else _closing_bracket(text)
     if end < 0:
         return None
     path, rest = text[1:end], text[end + 1 :]
@@ -225,8 +225,6 @@ def _path(argument: str, keyword: str) -> tuple[str, list[str]] | None:
 
 def _closing_bracket(text: str) -> int:
     """Where the path ends: the first `>` outside a quoted local part, or -1."""
-    if '"' not in text:
-        return text.find(">")
     quoted = escaped = False
     for index, char in enumerate(text):
         if escaped:
