@@ -294,10 +294,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         elif not self._reception.is_busy:
             wanted = not self._is_held_up
-            if not self._has_ended:
+            if self._has_ended:
+                if wanted:
+                    self._transport.close()
+            elif wanted is not self._is_reading:
                 self._read(wanted)
-            elif wanted:
-                self._transport.close()
 
     def _read(self, wanted: bool) -> None:
         if wanted is self._is_reading or self._has_ended or self._transport.is_closing():

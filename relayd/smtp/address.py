@@ -7,6 +7,7 @@ is wrong; sizes are those of section 4.5.3.1.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from relayd.smtp.international import is_plain_text, parse_domain
@@ -119,6 +120,8 @@ def _unquoted(local: str) -> str:
     return _quoted_pair.sub(r"\1", local[1:-1])
 
 
+# An application sends from a few addresses, and often to a few.
+@lru_cache(maxsize=256)
 def parse_path(text: str, *, international: bool = False) -> Address:
     """Read a path without its angle brackets: a mailbox, with or without a source route before it."""
     if (len(text) if text.isascii() else _octets(text)) + 2 > PATH_OCTETS:

@@ -71,17 +71,13 @@ def split(line: bytes) -> tuple[str, str]:
     return verb.upper() if verb.isascii() else verb, argument
 
 
-def is_text(argument: str) -> bool:
-    """Whether there are only characters in it that a command may have (section 4.1.2, last paragraph)."""
-    return argument.isascii() and _is_printable(argument)
+def is_text(argument: str, *, international: bool) -> bool:
+    """Whether there are only characters in it that a command may have (section 4.1.2, last paragraph).
 
-
-def is_international_text(argument: str) -> bool:
-    """Whether there are only characters in it that a command with a mailbox may have (RFC 6531 section 3.3)."""
-    return _is_printable(argument) and "\ufffd" not in argument
-
-
-def _is_printable(argument: str) -> bool:
+    `international` is for a command with a mailbox (RFC 6531 section 3.3).
+    """
+    if not argument.isascii() and (not international or "\ufffd" in argument):
+        return False
     return argument.isprintable() or argument.replace("\t", " ").isprintable()
 
 

@@ -20,6 +20,9 @@ class State(Enum):
     TLS = "from the 220 to STARTTLS to the end of the handshake"
     CLOSED = "closed"
 
+    # Enum's own is a function in Python, and each command looks into a table of states.
+    __hash__ = object.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:

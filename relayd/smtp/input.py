@@ -68,8 +68,12 @@ class Input:
         octets, start = self._octets, self._taken
         end = octets.find(b"\n", start) + 1
         if not end:
-            return self._begun(longest)
-        self._taken = end
+            return self._begun(longest) if octets else None
+        if end < len(octets):
+            self._taken = end
+        else:
+            self._octets = b""
+            self._taken = 0
         if end - start > MAXIMUM_LINE or self._overlong or not octets.endswith(b"\r\n", start, end):
             refusal = self._refusal(octets[start:end], longest)
             if refusal is not None:

@@ -126,13 +126,14 @@ class Interpreter(Dialogue):
         """Why the command cannot be obeyed, whatever it says."""
         if self._facts.auth == "required" and not self.user and verb in sequence.TRANSACTION:
             return wording.SEND_HELO if self.state is State.START else wording.NEED_AUTH
-        refusal = sequence.refusal(verb, self.state)
-        if refusal is wording.SEND_EHLO and not self._facts.extended:
-            return wording.NOT_IMPLEMENTED
-        if refusal is not None or command.is_text(argument):
-            return refusal
-        is_readable = verb in _INTERNATIONAL and command.is_international_text(argument)
-        return None if is_readable else wording.SYNTAX.get(verb, wording.BAD_CHUNK)
+        refusal = sequence.REFUSALS[verb].get(self.state) if verb in sequence.REFUSALS else None
+        if refusal is not None:
+            return (
+                wording.NOT_IMPLEMENTED if refusal is wording.SEND_EHLO and not self._facts.extended else refusal
+            )
+        if command.is_text(argument, international=verb in _INTERNATIONAL):
+            return None
+        return wording.SYNTAX.get(verb, wording.BAD_CHUNK)
 
     # Commands.
 

@@ -1,6 +1,6 @@
 """The sequence of commands (RFC 5321 section 4.1.4): what one out of its place is answered.
 
-A table and how it is read. BDAT has the place of DATA, and may come again between chunks (RFC 3030 section 2).
+A table. BDAT has the place of DATA, and may come again between chunks (RFC 3030 section 2).
 """
 
 from relayd.smtp.facts import State
@@ -22,7 +22,8 @@ _OUTSIDE_OF_MAIL = {
     State.CHUNKS: WITHIN_MAIL,
 }
 _BEHIND_RCPT = {State.START: NEED_RCPT, State.READY: NEED_RCPT, State.MAIL: NEED_RCPT}
-_REFUSALS: dict[str, dict[State, Reply]] = {
+# Why a command cannot come in a state.
+REFUSALS: dict[str, dict[State, Reply]] = {
     "MAIL": {
         State.START: SEND_HELO,
         State.MAIL: NESTED_MAIL,
@@ -37,9 +38,3 @@ _REFUSALS: dict[str, dict[State, Reply]] = {
 }
 # What a session brings mail with.
 TRANSACTION = frozenset({"MAIL", "RCPT", "DATA", "BDAT"})
-
-
-def refusal(verb: str, state: State) -> Reply | None:
-    """Why the command cannot come in this state, or None."""
-    places = _REFUSALS.get(verb)
-    return None if places is None else places.get(state)
