@@ -250,7 +250,7 @@ class Connection(asyncio.Protocol):
                     self._start_tls()
                 else:
                     reception.judge(event)
-                    if session.replies >= _REPLIES_AT_ONCE:
+                    if len(session.unsent) >= _REPLIES_AT_ONCE:
                         self._send()
             self._flush()
         except Exception as error:
@@ -271,7 +271,7 @@ class Connection(asyncio.Protocol):
     @property
     def _is_held_up(self) -> bool:
         """Whether there may be more to answer, once a password was looked at, or what was said before was read."""
-        return self._session.is_waiting or self._is_unread
+        return self._session.pending is not None or self._is_unread
 
     def _send(self) -> None:
         replies = self._session.output()
@@ -282,21 +282,22 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Send the replies of this turn, as a rule in one write, then close or read on."""
-        if self._transport.is_closing():
+        session, transport = self._session, self._transport
+        if transport.is_closing():
             return
-        state = self._session.state
+        state = session.state
         if self._is_shaking and state is not State.CLOSED:
             self._read(not self._is_unread)
             return
         self._send()
         if state is State.CLOSED:
-            self._reason = self._reason or _ending(self._session.last_word)
-            self._transport.close()
+            self._reason = self._reason or _ending(session.last_word)
+            transport.close()
         elif not self._reception.is_busy:
             wanted = not self._is_held_up
             if self._has_ended:
                 if wanted:
-                    self._transport.close()
+                    transport.close()
             elif wanted is not self._is_reading:
                 self._read(wanted)
 

@@ -6,9 +6,10 @@ is wrong; sizes are those of section 4.5.3.1.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
+
+import msgspec
 
 from relayd.smtp.international import is_plain_text, parse_domain
 
@@ -47,8 +48,7 @@ class NotAnAddress(ValueError):
     """The text is no address by the grammar of section 4.1.2; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """A mailbox: `local` without quoting, `domain` a name or a literal in brackets.
 
     Labels of `domain` beyond ASCII are valid U-labels in lower case (RFC 5890). `domain` is empty only in the

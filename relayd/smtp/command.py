@@ -5,8 +5,9 @@ the command is written; nothing raises.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from relayd.smtp import parameter
 from relayd.smtp.address import (
@@ -28,8 +29,7 @@ _BLANKS = re.compile(r"[ \t]+")
 _CHUNK = re.compile(r"([0-9]{1,20})(?:[ \t]+(LAST))?", re.IGNORECASE | re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(msgspec.Struct, frozen=True):
     """MAIL: a new transaction's reverse-path (None is the null one) and its parameters, `size` in octets.
 
     `ret` and `envid` are those of RFC 3461 section 4, `envid` in xtext as it came.
@@ -43,8 +43,7 @@ class Mail:
     envid: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rcpt:
+class Rcpt(msgspec.Struct, frozen=True):
     """RCPT: one more forward-path of the transaction.
 
     `notify`, in capital letters, and `orcpt`, as it came, are the parameters of RFC 3461 section 4.

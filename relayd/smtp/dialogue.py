@@ -14,15 +14,19 @@ _SPOKE_FIRST = reply(554, "5.5.0", "Error: the client spoke before the greeting"
 
 
 class Dialogue:
-    """See the module. `last_word` is the reply after which the session was closed."""
+    """See the module.
 
-    __slots__ = ("_census", "_facts", "_input", "_output", "_patience", "last_word", "state")
+    `last_word` is the reply after which the session was closed, `unsent` what was said since the last call of
+    `output`.
+    """
+
+    __slots__ = ("_census", "_facts", "_input", "_patience", "last_word", "state", "unsent")
 
     def __init__(self, facts: Facts, census: Census | None = None) -> None:
         self._facts = facts
         self._census = census or Census()
         self._input = Input()
-        self._output: list[Reply] = []
+        self.unsent: list[Reply] = []
         self._patience = Patience()
         self.last_word: Reply | None = None
         self.state = State.START
@@ -35,19 +39,14 @@ class Dialogue:
 
     def output(self) -> bytes:
         """Take the replies written since the last call."""
-        if not self._output:
+        if not self.unsent:
             return b""
-        replies, self._output = self._output, []
+        replies, self.unsent = self.unsent, []
         # Now they are said: a greeting may have been taken back.
         counts = self._census.replies
         for each in replies:
             counts[each.code] += 1
         return b"".join(map(bytes, replies))
-
-    @property
-    def replies(self) -> int:
-        """How many were written since the last call of `output`."""
-        return len(self._output)
 
     @property
     def backlog(self) -> int:
@@ -56,7 +55,7 @@ class Dialogue:
 
     def speak_before_greeting(self) -> None:
         """The client had spoken when the connection was made (section 3.1): no greeting, and the end."""
-        self._output.clear()
+        self.unsent.clear()
         self._hang_up(_SPOKE_FIRST)
 
     def time_out(self) -> None:
@@ -75,7 +74,7 @@ class Dialogue:
         if self.state is State.CLOSED:
             return
         if self.state is not State.TLS:
-            self._output.append(answer)
+            self.unsent.append(answer)
         if answer.code in (221, 421):
             self._close(answer)
         elif answer.code >= 400:
@@ -90,7 +89,7 @@ class Dialogue:
     def _hang_up(self, last_word: Reply) -> None:
         """Say it, and nothing more: what the client sends is not what it seems to be."""
         if self.state is not State.CLOSED:
-            self._output.append(last_word)
+            self.unsent.append(last_word)
             self._close(last_word)
 
     def _close(self, last_word: Reply) -> None:

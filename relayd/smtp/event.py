@@ -5,12 +5,13 @@ Each waits for a verdict but `Content` and `Abandoned`. They refuse to know what
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from relayd.smtp.command import Mail, Rcpt
 from relayd.smtp.reply import Reply
 
 
-@dataclass(frozen=True, slots=True)
-class StartTls:
+class StartTls(msgspec.Struct, frozen=True):
     """STARTTLS (RFC 3207): may TLS begin? The 220 is the last thing that is said in the clear.
 
     After it the session hears nothing until the handshake is done and `Session.secure` is called.
@@ -26,20 +27,17 @@ class Auth:
     password: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(msgspec.Struct, frozen=True):
     """DATA or a first BDAT: may the transaction's mail data come?"""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """The next octets of the mail data, without transparency dots. Needs no verdict."""
 
     octets: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class EndOfData:
+class EndOfData(msgspec.Struct, frozen=True):
     """The final dot, or the last chunk. `fault` is what the machine itself found wrong.
 
     It outranks a positive verdict; with a fault it may come after any chunk. `size` is the message's, in octets.
@@ -49,8 +47,7 @@ class EndOfData:
     fault: Reply | None
 
 
-@dataclass(frozen=True, slots=True)
-class Abandoned:
+class Abandoned(msgspec.Struct, frozen=True):
     """RSET, HELO or EHLO between two chunks: the mail data that came will have no end. Needs no verdict."""
 
 

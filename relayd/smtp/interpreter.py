@@ -5,7 +5,8 @@ Refuses to know verdicts, and mail data beyond its announcement. It never raises
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from relayd.smtp import command, extensions, sequence, wording
 from relayd.smtp.address import Address
@@ -29,12 +30,11 @@ _INTERNATIONAL = frozenset({"MAIL", "RCPT", "VRFY"})
 _NOT_IDLE = sequence.TRANSACTION | {"QUIT"}
 
 
-@dataclass(slots=True)
-class Transaction:
+class Transaction(msgspec.Struct):
     """What MAIL and RCPT have said; it ends with the verdict on the mail data, RSET, HELO or the session."""
 
     mail: Mail
-    recipients: list[Address] = field(default_factory=list)
+    recipients: list[Address] = msgspec.field(default_factory=list)
 
 
 class Interpreter(Dialogue):

@@ -29,23 +29,20 @@ from relayd.smtp.reply import Reply, reply
 
 
 class Session(Interpreter):
-    """One client's session, from the greeting to the last reply; what is said is counted in `census`."""
+    """One client's session, from the greeting to the last reply; what is said is counted in `census`.
 
-    __slots__ = ("_pending",)
+    `pending` is the event that waits for its verdict.
+    """
+
+    __slots__ = ("pending",)
 
     def __init__(self, facts: Facts, census: Census | None = None) -> None:
         super().__init__(facts, census)
-        # What waits for its verdict.
-        self._pending: Event | None = None
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether an event waits for its verdict."""
-        return self._pending is not None
+        self.pending: Event | None = None
 
     def next_event(self) -> Event | None:
         """The next event; None while a verdict is owed, or until more bytes come, or when closed."""
-        if self._pending is not None:
+        if self.pending is not None:
             return None
         while self.state is not State.CLOSED:
             if self._is_abandoned:
@@ -66,7 +63,7 @@ class Session(Interpreter):
             if isinstance(heard, Reply):
                 self._say(heard)
             elif heard is not None:
-                self._pending = heard
+                self.pending = heard
                 return heard
         return None
 
@@ -77,7 +74,7 @@ class Session(Interpreter):
         """
         if self.state is State.CLOSED:
             return
-        event, self._pending = self._pending, None
+        event, self.pending = self.pending, None
         refusal = None if verdict is None or verdict.is_positive else verdict
         match event:
             case Mail():
@@ -163,4 +160,4 @@ class Session(Interpreter):
 
     def _close(self, last_word: Reply) -> None:
         super()._close(last_word)
-        self._pending = None
+        self.pending = None

@@ -24,7 +24,7 @@ def heard(census: Census, *said: bytes, facts: Facts = FACTS) -> bytes:
 
 def _events(session: Session) -> Iterator[None]:
     while session.next_event() is not None:
-        if session.is_waiting:
+        if session.pending is not None:
             session.answer()
         yield
 

@@ -35,12 +35,12 @@ def test_nothing_is_said_and_nothing_is_read_while_a_verdict_is_owed(kind: type[
     """The event comes once; what is pipelined behind it waits, where it may be."""
     waiting = waiting_for(kind)
     waiting.feed(b"NOOP\r\nQUIT\r\n")
-    assert waiting.is_waiting
+    assert waiting.pending is not None
     assert [waiting.next_event(), waiting.next_event()] == [None, None]
     assert waiting.output() == b""
     assert waiting.backlog == len(b"NOOP\r\nQUIT\r\n")
     waiting.answer()
-    assert not waiting.is_waiting
+    assert waiting.pending is None
     if kind in (Data, StartTls):
         assert waiting.output() == TOO_EARLY
         assert waiting.state is State.CLOSED
@@ -55,7 +55,7 @@ def test_a_verdict_after_the_close_is_ignored(kind: type[Event], close: Callable
     closed = waiting_for(kind)
     close(closed)
     assert closed.state is State.CLOSED
-    assert not closed.is_waiting
+    assert closed.pending is None
     assert closed.output().startswith(b"421 ")
     for verdict in (None, QUEUED, reply(452, "4.3.1", "No room")):
         closed.answer(verdict)

@@ -269,7 +269,9 @@ class Machine(RuleBasedStateMachine):
     def replies_are_whole_lines_and_each_has_its_reason(self) -> None:
         """While a verdict is owed nothing is said; every 250 to a final dot was given by a verdict."""
         output = self.look()
-        assert self.session.is_waiting == (self.owed is not None and self.session.state is not State.CLOSED)
+        assert (self.session.pending is not None) == (
+            self.owed is not None and self.session.state is not State.CLOSED
+        )
         if self.owed is not None and self.session.state is not State.CLOSED:
             assert output == b""
         assert self.accepted == 0, "a verdict of 250 that was not said"
@@ -287,7 +289,7 @@ class Machine(RuleBasedStateMachine):
             assert bool(transaction.recipients) == has_recipient
             assert len(transaction.recipients) <= 3
         if self.session.state is State.CLOSED:
-            assert not self.session.is_waiting
+            assert self.session.pending is None
             assert self.session.backlog == 0
 
 
