@@ -17,7 +17,9 @@ _NAME = rb"[!-9;-~]+[ \t]*:"
 _FIELD = re.compile(_NAME)
 # The end of a line, where neither a field follows nor a line that goes on with one.
 _SECTION_END = re.compile(rb"\n(?!" + _NAME + rb"|[ \t])")
-_COMPLETED = re.compile(rb"\n(Date|Message-ID)[ \t]*:", re.IGNORECASE)
+# They begin with what is searched for in C: a tenth of what it costs to try at each place, with 40 fields.
+_DATE = re.compile(rb"\nDate[ \t]*:", re.IGNORECASE)
+_MESSAGE_ID = re.compile(rb"\nMessage-ID[ \t]*:", re.IGNORECASE)
 
 
 class Completion:
@@ -60,11 +62,11 @@ class Completion:
         self._is_over = True
         self._held = b""
         section = held[: self._seen]
-        there = {name.lower() for name in _COMPLETED.findall(b"\n" + section)}
+        lines = b"\n" + section
         added = b""
-        if b"date" not in there:
+        if not _DATE.search(lines):
             added = f"Date: {date_of(self._at)}\r\n".encode("ascii")
-        if b"message-id" not in there:
+        if not _MESSAGE_ID.search(lines):
             added += f"Message-ID: <{self._message_id}>\r\n".encode("ascii")
         # Text without any header would read as a broken one.
         if not section and held and not held.startswith(b"\r\n"):

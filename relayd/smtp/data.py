@@ -83,17 +83,20 @@ class Decoder(_Checked):
         """Give the message's next octets, and what followed the end of data, or None before the end."""
         if self._held:
             data = self._held + data
-        end = data.find(END)
+        # As a rule the first line that begins with a dot is the end, and there is nothing to undo.
+        dot = data.find(b"\r\n.")
+        end = data.find(END, dot) if dot >= 0 else -1
         if end >= 0:
-            return self._decode(data[: end + 2]), data[end + len(END) :]
+            return self._decode(data[: end + 2], has_dots=dot < end), data[end + len(END) :]
         keep = len(data) - _unfinished(data)
         self._held = data[keep:]
-        return self._decode(data[:keep]), None
+        return self._decode(data[:keep], has_dots=dot >= 0), None
 
-    def _decode(self, piece: bytes) -> bytes:
+    def _decode(self, piece: bytes, *, has_dots: bool) -> bytes:
         if self.fault is not None or not piece:
             return b""
-        piece = piece.replace(b"\r\n.", b"\r\n")
+        if has_dots:
+            piece = piece.replace(b"\r\n.", b"\r\n")
         if self._skip:
             piece = piece[self._skip :]
             self._skip = 0
