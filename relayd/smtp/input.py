@@ -21,16 +21,13 @@ _LINES = {
 }
 
 
-# Enough of a line to know its verb.
-_START = 64
-
-
 def announces_chunk(line: bytes) -> bool:
     """Whether a line that is none by the grammar says BDAT all the same.
 
     A server before this one may have understood it; then its chunk follows, which must not be read as commands.
+    However long it is, no more of it decides than is there before it is too long.
     """
-    return line.lstrip()[:4].upper() == b"BDAT"
+    return line[:MAXIMUM_LINE].lstrip()[:4].upper() == b"BDAT"
 
 
 class Input:
@@ -87,7 +84,7 @@ class Input:
             self._octets = self._octets[self._taken :]
             self._taken = 0
         if len(self._octets) > MAXIMUM_LINE and len(self._octets) > (longest or _allowed(self._octets)):
-            if longest is None and announces_chunk(self._octets[:_START]):
+            if longest is None and not self._overlong and announces_chunk(self._octets):
                 return BAD_CHUNK
             self._octets = b""
             self._overlong = True
@@ -95,13 +92,17 @@ class Input:
 
     def _refusal(self, line: bytes, longest: int | None) -> Reply | None:
         """Why it is no line, or None where it may be so long."""
-        refusal = None
-        if self._overlong or (len(line) > MAXIMUM_LINE and len(line) > (longest or _allowed(line))):
+        if self._overlong:
+            # Its beginning was looked at when it was dropped.
+            self._overlong = False
+            return LINE_TOO_LONG
+        if len(line) > MAXIMUM_LINE and len(line) > (longest or _allowed(line)):
             refusal = LINE_TOO_LONG
         elif not line.endswith(b"\r\n"):
             refusal = BARE_LF
-        self._overlong = False
-        return BAD_CHUNK if refusal is not None and longest is None and announces_chunk(line) else refusal
+        else:
+            return None
+        return BAD_CHUNK if longest is None and announces_chunk(line) else refusal
 
     def peek(self, most: int) -> bytes:
         """The first octets, `most` at most; they stay."""
