@@ -7,8 +7,9 @@ too, with the enhanced code of RFC 3463 that names it, so that everything after 
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)")
@@ -29,8 +30,7 @@ class NotAReply(ValueError):
         self.how = how
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A code, the enhanced status code (RFC 2034) where there is one, and at least one line of text."""
 
     code: int
