@@ -107,7 +107,8 @@ def test_it_listens_when_it_may_and_answers_until_told_to_retire(tmp_path: Path)
             assert one.board.slot(1).get("heartbeat") > 0
             one.master.send(Retire(30.0))
             assert await one.ended == RETIRED
-            with pytest.raises(ConnectionRefusedError):
+            # Refused, or reset where the system took it before the listener was closed.
+            with pytest.raises(ConnectionError):
                 await one.get("/metrics")
 
     run(work)
