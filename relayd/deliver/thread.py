@@ -1,7 +1,7 @@
 """The spool's thread, as the event loop asks it: one piece of work after the other, each with its own result.
 
-What is handed in during one turn of the loop goes over at once, and what is of one kind is done together. Refuses
-to know the work. What a piece of work raises is its result, and stops nothing else.
+What is there at once and of one kind is done together. Refuses to know the work. What a piece of it raises is its
+result, and stops nothing else.
 """
 
 import asyncio
@@ -28,17 +28,12 @@ class SpoolThread:
         """`busy_since` is the clerk's."""
         self._loop = loop
         self._clerk: Clerk[_Piece, object] = Clerk(loop, "spool", _do, busy_since)
-        # Of this turn.
-        self._pieces: list[tuple[_Piece, Callable[[object], None]]] = []
 
     def together(
         self, work: Callable[[Sequence[T]], Sequence[object]], item: T, done: Callable[[object], None]
     ) -> None:
         """Hand in an item of work that is done for many; `done` is called on the loop with its result."""
-        if not self._pieces:
-            # Each hand-over wakes the thread, which then waits for the interpreter: one for a turn is cheaper.
-            self._loop.call_soon(self._hand_over)
-        self._pieces.append(((work, item), done))
+        self._clerk.submit((work, item), done)
 
     def submit(self, work: Callable[[], object], done: Callable[[object], None]) -> None:
         """Hand in work; `done` is called on the loop with what it gave or raised."""
@@ -61,12 +56,7 @@ class SpoolThread:
 
     def close(self) -> None:
         """End; waits for what was handed in."""
-        self._hand_over()
         self._clerk.close()
-
-    def _hand_over(self) -> None:
-        pieces, self._pieces = self._pieces, []
-        self._clerk.submit_all(pieces)
 
 
 def _do(pieces: Sequence[_Piece]) -> list[object]:

@@ -1,9 +1,10 @@
 """A clerk: one thread that does the spool's waiting, so that an event loop need not.
 
 While it works on a group, the next group forms by itself: that is what makes one fsync of a folder serve many
-messages. A clerk does what it is handed in order; it decides nothing. When the work raises, the future of
-each item of the group gets the exception. It tells since when it is at work on a group, so that somebody can see
-that the disk hangs.
+messages. A group goes over when the loop has no more for it, since each hand-over wakes the thread, which then
+wants the interpreter that the loop still needs. A clerk does what it is handed in order; it decides nothing.
+When the work raises, each item of the group gets the exception. It tells since when it is at work on a group, so
+that somebody can see that the disk hangs.
 """
 
 import asyncio
@@ -16,6 +17,9 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 Done = Callable[[R | Exception], None]
+
+# For so many turns of the loop a group may grow before it is handed over.
+_MOST_TURNS = 10
 
 
 class Clerk(Generic[T, R]):
@@ -32,23 +36,40 @@ class Clerk(Generic[T, R]):
         self._loop = loop
         self._work = work
         self._busy_since = busy_since
+        # The loop's: what is not handed over, how much that was in the last turn, and for how many it has grown.
+        self._forming: list[tuple[T, Done[R]]] = []
+        self._seen = self._turns = 0
         # None is the end. Written in C: a lock and a list cost ten times as much.
-        self._items: SimpleQueue[Sequence[tuple[T, Done[R]]] | None] = SimpleQueue()
+        self._groups: SimpleQueue[list[tuple[T, Done[R]]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, item: T, done: Done[R]) -> None:
-        """Hand in one item; `done` is called on the event loop with its result or what went wrong."""
-        self._items.put(((item, done),))
-
-    def submit_all(self, items: Sequence[tuple[T, Done[R]]]) -> None:
-        """The same for several at once."""
-        self._items.put(items)
+        """Hand in one item, on the loop; `done` is called there with its result or what went wrong."""
+        if not self._forming:
+            self._seen = self._turns = 0
+            self._loop.call_soon(self._look)
+        self._forming.append((item, done))
 
     def close(self) -> None:
         """End after what was handed in; waits for it."""
-        self._items.put(None)
+        self._hand_over()
+        self._groups.put(None)
         self._thread.join()
+
+    def _look(self) -> None:
+        """Hand over what was handed in, unless this turn has brought more."""
+        if self._seen < len(self._forming) and self._turns < _MOST_TURNS:
+            self._seen = len(self._forming)
+            self._turns += 1
+            self._loop.call_soon(self._look)
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        group, self._forming = self._forming, []
+        if group:
+            self._groups.put(group)
 
     def _run(self) -> None:
         while group := self._next_group():
@@ -70,12 +91,12 @@ class Clerk(Generic[T, R]):
     def _next_group(self) -> list[tuple[T, Done[R]]]:
         """All that was handed in meanwhile, once there is something; nothing at the end."""
         group: list[tuple[T, Done[R]]] = []
-        while (items := self._items.get()) is not None:
-            group += items
+        while (more := self._groups.get()) is not None:
+            group += more
             # Nobody else takes any, so the next one would not have to wait.
-            if group and self._items.empty():
+            if self._groups.empty():
                 return group
-        self._items.put(None)
+        self._groups.put(None)
         return group
 
     def _report(self, group: Sequence[tuple[T, Done[R]]], results: Sequence[R | Exception]) -> None:

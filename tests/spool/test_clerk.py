@@ -66,6 +66,64 @@ def test_what_comes_while_it_works_is_the_next_group() -> None:
     assert groups == [1, 5]
 
 
+def test_what_following_turns_bring_is_one_group() -> None:
+    """It is handed over in the first turn that brings nothing."""
+    groups: list[int] = []
+
+    def work(items: Sequence[int]) -> Sequence[int]:
+        groups.append(len(items))
+        return items
+
+    async def asking() -> None:
+        loop = asyncio.get_running_loop()
+        last = loop.create_future()
+        clerk: Clerk[int, int] = Clerk(loop, "clerk", work)
+        for number in range(5):
+            clerk.submit(number, lambda result: last.set_result(None) if result == 4 else None)
+            await asyncio.sleep(0)
+        await last
+        await asyncio.to_thread(clerk.close)
+
+    asyncio.run(asking())
+    assert groups == [5]
+
+
+def test_a_group_goes_although_more_comes_with_each_turn() -> None:
+    """Nobody waits for ever."""
+    groups: list[int] = []
+
+    def work(items: Sequence[int]) -> Sequence[int]:
+        groups.append(len(items))
+        return items
+
+    async def asking() -> None:
+        clerk: Clerk[int, int] = Clerk(asyncio.get_running_loop(), "clerk", work)
+        while not groups:
+            clerk.submit(0, lambda result: None)
+            await asyncio.sleep(0)
+        await asyncio.to_thread(clerk.close)
+
+    asyncio.run(asking())
+    assert groups[0] > 1
+
+
+def test_the_end_waits_for_what_was_handed_in_this_turn() -> None:
+    """A process that ends has taken responsibility for it."""
+    groups: list[list[int]] = []
+
+    def work(items: Sequence[int]) -> Sequence[int]:
+        groups.append(list(items))
+        return items
+
+    async def asking() -> None:
+        clerk: Clerk[int, int] = Clerk(asyncio.get_running_loop(), "clerk", work)
+        clerk.submit(1, lambda result: None)
+        clerk.close()
+
+    asyncio.run(asking())
+    assert groups == [[1]]
+
+
 def test_an_error_of_the_work_is_the_result_of_each() -> None:
     """Nobody waits for ever."""
 
