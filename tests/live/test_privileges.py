@@ -73,6 +73,7 @@ def assert_nothing_of_root(pids: list[int], groups: str | None = None) -> None:
 def test_nothing_of_root_is_left_in_any_process() -> None:
     """All four user and group ids, the groups, every set of capabilities; NoNewPrivs and the umask."""
     with relay() as running:
+        running.starts_python = True
         running.start()
         assert_nothing_of_root(running.pids())
         for pid in running.pids():
@@ -216,6 +217,7 @@ def test_a_spool_that_nobody_can_own_is_one_line() -> None:
 def test_no_child_has_what_belongs_to_the_master_or_to_another_child() -> None:
     """Neither the pid file's lock, the control socket nor a channel; and delivery has no listener."""
     with relay() as running:
+        running.starts_python = True
         running.start()
         master, *children = running.pids()
         of_master = sockets(master)
@@ -393,6 +395,7 @@ def test_a_log_file_that_root_has_made_is_given_to_the_user() -> None:
 def test_the_files_that_a_start_makes_are_for_the_user_alone() -> None:
     """The log may be read by its group; nothing may be written, and no mail read, by anybody else."""
     with relay() as running:
+        running.starts_python = True
         running.start()
         for path in running.spool.rglob("*"):
             mode = stat.S_IMODE(path.lstat().st_mode)

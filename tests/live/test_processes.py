@@ -25,6 +25,7 @@ def greeting(port: int) -> bytes:
 def test_start_returns_when_the_port_answers_and_stop_leaves_nothing() -> None:
     """After start a 220; after stop no process, no pid file, no socket, nothing in tmp/."""
     with relay() as running:
+        running.starts_python = True
         running.start()
         assert greeting(running.port).startswith(b"220 relay.example.org ESMTP relayd ")
         processes = running.processes()
@@ -41,6 +42,7 @@ def test_start_returns_when_the_port_answers_and_stop_leaves_nothing() -> None:
 def test_status_says_what_is_running_and_ends_with_3_when_nothing_is() -> None:
     """Text for people, JSON for programs, and the exit status for scripts."""
     with relay() as running:
+        running.starts_python = True
         stopped = running.command("status")
         assert stopped.returncode == 3
         assert stopped.stdout.startswith("relayd is not running")

@@ -542,6 +542,7 @@ def status_lines(pid: int) -> list[str]:
 def test_stop_says_that_nothing_runs() -> None:
     """Exit status 3, for scripts; also without a spool and after a stop."""
     with relay() as running:
+        running.starts_python = True
         said = running.command("stop")
         assert (said.returncode, said.stdout, said.stderr) == (3, "relayd is not running\n", "")
         running.start()

@@ -29,6 +29,7 @@ def with_users() -> Iterator[Relay]:
 def test_users_are_added_listed_and_removed() -> None:
     """Each command says what it did, and the file has names and hashes, one user a line."""
     with with_users() as made:
+        made.starts_python = True
         for name, password in (("bob", "secret 1\n"), ("alice", "secret 2"), ("bob", "secret 3\r\n")):
             said = made.command("user", "add", name, typed=password)
             assert (said.returncode, said.stderr) == (0, "")

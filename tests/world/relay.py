@@ -1,7 +1,8 @@
 """The relay under test: the real command in a folder of its own, from start to stop.
 
-It is driven as an operator drives it, through `python -m relayd`; nothing here imports relayd. As root the relay
-runs as nobody. A wait that takes too long raises TimeoutError with the log; what was started is ended, by pid.
+It is driven as an operator drives it, by commands; a nursery carries them out, where it does not matter to a test
+that Python starts for each. Nothing here imports relayd. As root the relay runs as nobody. A wait that takes too
+long raises TimeoutError with the log; what was started is ended, by pid.
 """
 
 import contextlib
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from .nursery import carried_out
 
 USER = "nobody" if os.geteuid() == 0 else ""
 
@@ -43,19 +46,24 @@ class Relay:
         self.run: Path | None = None
         # What runs the command; a test may have other code.
         self.python = sys.executable
+        # Whether Python starts for each command, where the nursery has the same code.
+        self.starts_python = False
         self.seen: dict[int, psutil.Process] = {}
         self._log = _Log()
 
     def command(self, *words: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `relayd WORDS -c CONFIG` to its end; `typed` is its standard input."""
+        asked, environment = [*words, "-c", str(self.config)], {**os.environ, **environment}
+        if self.python == sys.executable and not self.starts_python:
+            return carried_out(asked, typed, environment, _COMMAND_SECONDS)
         return subprocess.run(
-            [self.python, "-I", "-m", "relayd", *words, "-c", str(self.config)],
+            [self.python, "-I", "-m", "relayd", *asked],
             check=False,
             input=typed,
             capture_output=True,
             text=True,
             timeout=_COMMAND_SECONDS,
-            env={**os.environ, **environment},
+            env=environment,
         )
 
     def start(self, *words: str, **environment: str) -> None:
