@@ -1,25 +1,19 @@
 """Bad input: whatever a command line, a configuration or a spool holds, a command says in one line what is wrong.
 
-Each case is a process of its own, forked from this one, since a hundred starts of Python take their time; a few go
-through the real command, to prove that it is the same.
+Each case is a process of the nursery, since a hundred starts of Python take their time; a few go through the real
+command, to prove that it is the same.
 """
 
-import importlib
 import os
-import pkgutil
 import subprocess
 import sys
-import tempfile
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-import relayd.cli
-from relayd.cli import main
+from tests.world import nursery
 from tests.world.relay import USER, relay
 
 ID = "1k14ajj039b3g9rrp"
@@ -54,55 +48,14 @@ class Desk:
         self.config.write_text(GOOD + (f'[process]\nuser = "{USER}"\n' if USER else ""))
 
     def says(self, *words: str, uid: int | None = None) -> Said:
-        """Carry out one command, as a process of its own."""
+        """Carry out one command."""
         return carried_out(self.folder, *words, uid=uid)
 
 
 def carried_out(folder: Path, *words: str, uid: int | None = None) -> Said:
-    """Carry out one command in this folder, as a process of its own that is forked from this one."""
-    _load()
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        child = os.fork()
-        if child == 0:
-            _be(words, folder, output.fileno(), errors.fileno(), uid)
-        _, status = os.waitpid(child, 0)
-        return Said(os.waitstatus_to_exitcode(status), _text(output.fileno()), _text(errors.fileno()))
-
-
-@cache
-def _load() -> None:
-    """Have here what the commands are made of: else each of hundreds would read it."""
-    for module in pkgutil.walk_packages(relayd.cli.__path__, "relayd.cli."):
-        importlib.import_module(module.name)
-
-
-def _be(words: tuple[str, ...], folder: Path, output: int, errors: int, uid: int | None) -> None:
-    status = 99
-    try:
-        if uid is not None:
-            os.setresuid(uid, uid, uid)
-        os.chdir(folder)
-        with open(os.devnull, "rb") as nothing:
-            os.dup2(nothing.fileno(), 0)
-        os.dup2(output, 1)
-        os.dup2(errors, 2)
-        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for the rest of this process
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", 1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-        try:
-            status = main(words)
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 98
-        sys.stdout.flush()
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def _text(fd: int) -> str:
-    return os.pread(fd, 1 << 20, 0).decode(errors="replace")
+    """Carry out one command in this folder."""
+    done = nursery.carried_out(words, folder=folder, uid=uid)
+    return Said(done.returncode, *(each.decode(errors="replace") for each in (done.stdout, done.stderr)))
 
 
 @pytest.fixture(scope="module")

@@ -21,30 +21,47 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 _LONGEST_REQUEST = 1 << 20
 _ENDING_SECONDS = 30.0
 
 
+class _Request(NamedTuple):
+    words: list[str]
+    environment: dict[str, str]
+    folder: str
+    uid: int | None
+
+
 def carried_out(
-    words: list[str], typed: str, environment: Mapping[str, str], timeout: float
-) -> subprocess.CompletedProcess[str]:
-    """Carry out a command to its end; `typed` is its standard input. TimeoutError when it takes longer."""
+    words: Sequence[str],
+    typed: bytes = b"",
+    *,
+    environment: Mapping[str, str] = os.environ,
+    folder: Path | None = None,
+    uid: int | None = None,
+    timeout: float = 60.0,
+) -> subprocess.CompletedProcess[bytes]:
+    """Carry out a command to its end; `typed` is its standard input. TimeoutError when it takes longer.
+
+    The folder is that of whoever asks, and so is the user, where none is given.
+    """
     with (
         tempfile.TemporaryFile() as source,
         tempfile.TemporaryFile() as output,
         tempfile.TemporaryFile() as errors,
     ):
-        source.write(typed.encode())
+        source.write(typed)
         source.seek(0)
         reading, writing = os.pipe()
         with open(reading, "rb") as ended:
-            request = json.dumps({"words": words, "environment": dict(environment), "folder": os.getcwd()})
+            request = _Request(list(words), dict(environment), str(folder or Path.cwd()), uid)
             given = [source.fileno(), output.fileno(), errors.fileno(), writing]
             try:
-                socket.send_fds(_asking(), [request.encode()], given)
+                socket.send_fds(_asking(), [json.dumps(request).encode()], given)
             except OSError as error:
                 raise AssertionError(f"the nursery has died: {error}") from None
             finally:
@@ -53,7 +70,7 @@ def carried_out(
                 raise TimeoutError(f"{words} takes longer than {timeout} s")
             status = ended.read()
         assert status, "the nursery has died"
-        said = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in (output, errors)]
+        said = [os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0) for file in (output, errors)]
         return subprocess.CompletedProcess(words, os.waitstatus_to_exitcode(int(status)), *said)
 
 
@@ -101,7 +118,7 @@ def _serve(asked: socket.socket) -> None:
                     each.close()
                 for fd in (told, *waiting.values()):
                     os.close(fd)
-                _be(json.loads(said), standard)
+                _be(_Request(*json.loads(said)), standard)
             for fd in standard:
                 os.close(fd)
             waiting[pid] = told
@@ -119,7 +136,7 @@ def _tell(waiting: dict[int, int]) -> None:
             os.close(told)
 
 
-def _be(request: dict[str, object], standard: list[int]) -> NoReturn:
+def _be(request: _Request, standard: list[int]) -> NoReturn:
     """Be the command, in the process that was forked for it."""
     status = 1
     try:
@@ -129,12 +146,12 @@ def _be(request: dict[str, object], standard: list[int]) -> NoReturn:
         for number, fd in enumerate(standard):
             os.dup2(fd, number)
             os.close(fd)
-        os.chdir(str(request["folder"]))
-        environment = request["environment"]
-        assert isinstance(environment, dict)
+        if request.uid is not None:
+            os.setresuid(request.uid, request.uid, request.uid)
+        os.chdir(request.folder)
         os.environ.clear()
-        os.environ.update(environment)
-        status = _command(request["words"])
+        os.environ.update(request.environment)
+        status = _command(request.words)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -143,10 +160,10 @@ def _be(request: dict[str, object], standard: list[int]) -> NoReturn:
         os._exit(status)
 
 
-def _command(words: object) -> int:
+def _command(words: list[str]) -> int:
+    # Of the nursery's Python alone.
     from relayd.cli import main
 
-    assert isinstance(words, list)
     try:
         return main(words)
     except SystemExit as end:

@@ -55,7 +55,9 @@ class Relay:
         """Run `relayd WORDS -c CONFIG` to its end; `typed` is its standard input."""
         asked, environment = [*words, "-c", str(self.config)], {**os.environ, **environment}
         if self.python == sys.executable and not self.starts_python:
-            return carried_out(asked, typed, environment, _COMMAND_SECONDS)
+            done = carried_out(asked, typed.encode(), environment=environment, timeout=_COMMAND_SECONDS)
+            said = done.stdout.decode(), done.stderr.decode()
+            return subprocess.CompletedProcess(done.args, done.returncode, *said)
         return subprocess.run(
             [self.python, "-I", "-m", "relayd", *asked],
             check=False,
