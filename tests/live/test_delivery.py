@@ -89,7 +89,7 @@ def test_two_thousand_messages_over_twenty_sessions_arrive_once_each() -> None:
         exchanger.wait_for(2000)
         running.wait_until_empty()
         assert exchanger.count == 2000
-        accepted = [event["id"] for event in running.events("message.accepted")]
+        accepted = [event["id"] for event in running.wait_for_events("message.accepted", 2000)]
         delivered = Counter(event["id"] for event in running.wait_for_events("delivery.delivered", 2000))
         assert delivered == Counter(accepted)
         totals = running.report()["totals"]

@@ -202,6 +202,8 @@ def test_logrotate_itself_takes_the_log_away(tmp_path: Path) -> None:
         for turn in range(1, 4):
             says(running.port, b"NOOP")
             sent += 1
+            # A log without a line would not be taken away.
+            running.wait(lambda: "session.closed" in log.read_text(), f"line of turn {turn}")
             said = subprocess.run(
                 ["logrotate", "-f", "-s", str(tmp_path / "state"), str(rules)],
                 check=False,

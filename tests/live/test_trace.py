@@ -126,7 +126,8 @@ def test_who_sent_it_and_how_is_on_the_line_of_the_message() -> None:
             client.login(NAME, PASSWORD)
             client.sendmail("alice@example.org", ["bob@example.test"], "Subject: hush\r\n\r\nhush\r\n")
         served.delivered()
-        (accepted,) = served.running.events("message.accepted")
+        (accepted,) = served.running.wait_for_events("message.accepted")
+        served.running.wait_for_events("delivery.delivered")
         assert accepted["user"] == NAME
         assert accepted["protocol"] == "ESMTPSA"
         assert accepted["client"].startswith("[127.0.0.1]:") or accepted["client"].startswith("[::1]:")
