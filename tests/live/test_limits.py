@@ -76,9 +76,9 @@ def test_what_a_client_may_send_in_an_hour_is_counted_over_all_workers() -> None
         assert (len(taken), len(refused)) == (30, 30)
         assert len(running.files("new")) == 30
         assert all(b"30 messages in an hour" in reply for reply in refused)
-        assert 1 <= len(running.events("client.limited")) <= 2
+        assert 1 <= len(running.wait_for_events("client.limited")) <= 2
         # Both workers have served the client.
-        assert len({event["pid"] for event in running.events("message.accepted")}) == 2
+        assert len({event["pid"] for event in running.wait_for_events("message.accepted", 30)}) == 2
 
 
 def test_the_sessions_of_a_client_are_counted_over_all_workers() -> None:

@@ -179,5 +179,5 @@ def test_a_relay_is_another_relays_smarthost() -> None:
             assert record["tls"].startswith("TLSv1.3 ")
         message = there.delivered()
         assert message.data.endswith(b"\r\n\r\n.dot\r\n..two\r\nend\r\n")
-        (accepted,) = there.running.events("auth.accepted")
+        (accepted,) = there.running.wait_for_events("auth.accepted")
         assert (accepted["user"], accepted["mechanism"]) == (NAME, "PLAIN")

@@ -34,7 +34,7 @@ def test_postfix_relays_through_us_with_verified_tls_and_a_password() -> None:
         message = there.delivered()
         assert message.reverse_path.startswith(b"MAIL FROM:<alice@example.org>")
         assert message.data.endswith(b"\r\n\r\n.dot\r\n..two\r\nend\r\n")
-        (accepted,) = there.running.events("auth.accepted")
+        (accepted,) = there.running.wait_for_events("auth.accepted")
         assert accepted["user"] == NAME
 
 

@@ -47,7 +47,7 @@ def test_a_user_relays_after_starttls_and_login() -> None:
         for name in (b"\r\nDate: ", b"\r\nMessage-ID: "):
             assert header.count(name) == 1
         assert body == b".dot\r\n..two\r\nend\r\n"
-        (accepted,) = there.running.events("auth.accepted")
+        (accepted,) = there.running.wait_for_events("auth.accepted")
         assert (accepted["user"], accepted["client"].partition("]")[0]) == (NAME, "[127.0.0.1")
         (started,) = there.running.events("tls.started")
         assert started["version"] in ("TLSv1.2", "TLSv1.3")
@@ -88,7 +88,7 @@ def test_a_wrong_password_is_535_and_the_session_may_not_relay() -> None:
                 assert refused.value.smtp_code == 535
                 session.mail("alice@example.org")
                 assert session.rcpt("bob@example.test")[0] == 554
-        refusals = there.running.events("auth.refused")
+        refusals = there.running.wait_for_events("auth.refused", 2)
         assert {event["user"] for event in refusals} == {NAME, "mallory"}
         assert len({event["reply"] for event in refusals}) == 1
         assert "wrong word" not in there.running.log_text()
