@@ -4,6 +4,9 @@ So a change is judged by the same tests as the one before it, and chance finds i
 example has a deadline: how long it takes says more about the machine than about the code.
 """
 
+import gc
+from collections.abc import Iterator
+
 import hypothesis
 import pytest
 
@@ -13,3 +16,14 @@ def pytest_configure(config: pytest.Config) -> None:
     is_plain = config.getoption("markexpr") == "not long"
     hypothesis.settings.register_profile("relayd", deadline=None, derandomize=is_plain)
     hypothesis.settings.load_profile("relayd")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Thousands of tests stay until the end: the collector need not look at them, now or again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
