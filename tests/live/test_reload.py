@@ -420,8 +420,8 @@ def test_a_stop_ends_replaced_workers_too() -> None:
         with client(running) as session:
             session.ehlo("x.example.org")
             reload(running)
+            running.wait(lambda: len(running.pids()) == 5, "end of the idle")
             processes = running.processes()
-            assert len(processes) == 5
             states = [each["state"] for each in running.status()["processes"]]
             assert states.count("retiring") == 1
             running.stop()
