@@ -10,12 +10,15 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from tests.world.relay import Relay
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose by the marker that was asked for."""
+    """Choose by the marker that was asked for; relays come from the nursery, but where a test says otherwise."""
     is_plain = config.getoption("markexpr") == "not long"
     hypothesis.settings.register_profile("relayd", deadline=None, derandomize=is_plain)
     hypothesis.settings.load_profile("relayd")
+    Relay.starts_python = False
 
 
 @pytest.hookimpl(wrapper=True)

@@ -35,6 +35,10 @@ _WAIT_SECONDS = 30.0
 class Relay:
     """One configuration and its spool; `port` is set while it runs."""
 
+    # Whether Python starts for each command, as it does for an operator; else the nursery has read the same code.
+    # Tests have the nursery (tests/conftest.py), benchmarks and what measures do not.
+    starts_python = True
+
     def __init__(self, folder: Path, settings: str) -> None:
         self.folder = folder
         self.config = folder / "relayd.toml"
@@ -46,8 +50,6 @@ class Relay:
         self.run: Path | None = None
         # What runs the command; a test may have other code.
         self.python = sys.executable
-        # Whether Python starts for each command, where the nursery has the same code.
-        self.starts_python = False
         self.seen: dict[int, psutil.Process] = {}
         self._log = _Log()
 
