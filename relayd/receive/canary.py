@@ -28,7 +28,7 @@ from relayd.spool.intake import Draft
 
 _TIMEOUT_SECONDS = 10.0
 # No client can have this address, nor a network that may relay contain it alone.
-_NOBODY = Peer(ip_address("::"), 0, may_relay=False)
+_NOBODY = Peer.of(ip_address("::"), 0, may_relay=False)
 _LONGEST = 4096
 
 

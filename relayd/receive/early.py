@@ -1,9 +1,11 @@
 """Early talk: whether a client has said something before it was greeted, as only those do that never listen."""
 
-import array
 import asyncio
 import fcntl
 import termios
+
+# What the system answers where nothing waits: a number of its own form.
+_NOTHING = bytes(4)
 
 
 def spoke_early(transport: asyncio.BaseTransport) -> bool:
@@ -11,11 +13,10 @@ def spoke_early(transport: asyncio.BaseTransport) -> bool:
     socket = transport.get_extra_info("socket")
     if socket is None:
         return False
-    waiting = array.array("i", [0])
     try:
         # One system call, and no copy of the descriptor, which a peek would need with uvloop.
-        fcntl.ioctl(socket.fileno(), termios.FIONREAD, waiting)
+        waiting = fcntl.ioctl(socket.fileno(), termios.FIONREAD, _NOTHING)
     except (OSError, ValueError):
         # The socket is closed already.
         return False
-    return waiting[0] > 0
+    return waiting != _NOTHING

@@ -9,36 +9,42 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
+import msgspec
+
 from relayd.base.routes import route_key
 from relayd.base.sections import IP, Config, Route
 from relayd.smtp.address import Address, NotAnAddress, parse_literal, parse_mailbox
 from relayd.smtp.reply import Reply, reply
 
+_MOST_KNOWN = 512
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+
+class Peer(msgspec.Struct, frozen=True):
     """Who has connected, from which port, and whether the network is one that may relay.
 
     `client` is what counts as one client where something is counted: an IPv6 host has a whole network of 64 bits.
-    `literal` is the address as SMTP has it (RFC 5321 section 4.1.3).
+    `literal` is the address as SMTP has it (RFC 5321 section 4.1.3), `host` as our own lines have it.
     """
 
     address: IP
     port: int
     may_relay: bool
-    client: bytes = field(init=False, compare=False, repr=False)
-    literal: str = field(init=False, compare=False, repr=False)
-    _name: str = field(init=False, compare=False, repr=False)
+    client: bytes
+    literal: str
+    host: str
 
-    def __post_init__(self) -> None:
-        # Asked for with each message, where ipaddress takes microseconds.
-        tag = "IPv6:" if self.address.version == 6 else ""
-        object.__setattr__(self, "client", self.address.packed[:8])
-        object.__setattr__(self, "literal", f"[{tag}{self.address}]")
-        object.__setattr__(self, "_name", f"[{self.address}]:{self.port}")
+    @classmethod
+    def of(cls, address: IP, port: int, *, may_relay: bool) -> "Peer":
+        """One whose address is unmapped."""
+        tag = "IPv6:" if address.version == 6 else ""
+        return cls(address, port, may_relay, address.packed[:8], f"[{tag}{address}]", f"[{address}]")
+
+    def at(self, port: int) -> "Peer":
+        """The same host, from another port."""
+        return Peer(self.address, port, self.may_relay, self.client, self.literal, self.host)
 
     def __str__(self) -> str:
-        return self._name
+        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class Policy:
     own_names: frozenset[str]
     own_addresses: frozenset[IP]
     routes: Mapping[str, Route]
+    # Those that came last. Most come again, and to read an address takes as long as all else at the entrance.
+    _known: dict[str, Peer] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod
     def of(cls, config: Config, bound: Iterable[IP]) -> "Policy":
@@ -73,8 +81,14 @@ class Policy:
 
     def peer(self, host: str, port: int) -> Peer:
         """What there is to know of a client, from what its socket says."""
-        address = address_of(host)
-        return Peer(address, port, is_within(address, self.allow))
+        known = self._known.get(host)
+        if known is None:
+            address = address_of(host)
+            known = Peer.of(address, port, may_relay=is_within(address, self.allow))
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[host] = known
+        return known.at(port)
 
     def route(self, address: Address, reached: IP | None, *, may_relay: bool) -> Address | Reply:
         """Where mail to the address goes on to, or the reply that refuses it.

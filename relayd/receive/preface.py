@@ -46,7 +46,7 @@ class Preface(asyncio.Protocol):
             return
         address = address_of(name[0])
         # What it may is for the header to say, and without a name it may nothing.
-        self._proxy = Peer(address, name[1], may_relay=False)
+        self._proxy = Peer.of(address, name[1], may_relay=False)
         if not is_within(address, self._listener.trusted):
             self._turn_away("not a trusted proxy")
         elif service.is_retiring:

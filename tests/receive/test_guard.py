@@ -25,7 +25,7 @@ def hand() -> Hand:
 
 def peer(address: str) -> Peer:
     """A client from somewhere."""
-    return Peer(ip_address(address), 40_000, may_relay=True)
+    return Peer.of(ip_address(address), 40_000, may_relay=True)
 
 
 def guard(folder: Path, messages: int, recipients: int) -> Guard:

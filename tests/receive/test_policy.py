@@ -8,7 +8,7 @@ import pytest
 
 from relayd.base.config import Config, load
 from relayd.base.sections import IP, Route
-from relayd.receive.policy import Policy, address_of
+from relayd.receive.policy import Peer, Policy, address_of
 from relayd.smtp.address import Address, parse_mailbox
 from relayd.smtp.command import Rcpt, parse_rcpt
 from relayd.smtp.reply import Reply
@@ -204,3 +204,20 @@ def test_a_peer_is_written_with_its_port(config: Config) -> None:
     """As the log and the envelope have it."""
     assert str(policy(config).peer("192.0.2.1", 25)) == "[192.0.2.1]:25"
     assert str(policy(config).peer("fe80::1%eth0", 25)) == "[fe80::1]:25"
+
+
+def test_a_host_that_comes_again_is_known_by_its_new_port(config: Config) -> None:
+    """What was found out of the host stands; each connection has a port of its own."""
+    bound = policy(config)
+    first, again = bound.peer(LOCAL, 1), bound.peer(LOCAL, 2)
+    assert (str(first), str(again)) == ("[127.0.0.1]:1", "[127.0.0.1]:2")
+    assert again == Peer.of(ip_address(LOCAL), 2, may_relay=True)
+
+
+def test_of_hosts_without_end_no_more_than_some_are_remembered(config: Config) -> None:
+    """An IPv6 network has more than memory has; who was forgotten is looked at again."""
+    bound = policy(config)
+    for number in range(5_000):
+        assert not bound.peer(f"2001:db8::{number:x}", 1).may_relay
+    assert len(bound._known) <= 512
+    assert bound.peer(LOCAL, 1).may_relay
