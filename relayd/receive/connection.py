@@ -324,7 +324,7 @@ class Connection(asyncio.Protocol):
         """Nothing of the session is left but what to write down."""
         if self._is_open:
             self._is_open = False
-            self._reception.drop()
+            self._reception.end()
             self._visit.end(
                 self,
                 messages=self._reception.messages,

@@ -106,6 +106,11 @@ class Reception:
             self._incoming = None
         self._recipients.clear()
 
+    def end(self) -> None:
+        """Nothing of the session is left. It lets go of its host: no search for cycles has to find the two."""
+        self.drop()
+        del self._host
+
     # Verdicts.
 
     @property
@@ -153,10 +158,12 @@ class Reception:
     def _authenticate(self, said: Auth) -> None:
         authenticator = self._service.authenticator
         assert authenticator is not None
+        # The session may be over by then.
+        host = self._host
 
         def over(refusal: Reply | None) -> None:
             self._service.record.authenticated(self._visit.id, self._visit.peer, said, refusal)
-            self._host.resume(partial(self._session.answer, refusal))
+            host.resume(partial(self._session.answer, refusal))
 
         authenticator.verify(Attempt(self._visit.peer.client, said.user, said.password), over)
 

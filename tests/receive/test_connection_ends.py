@@ -1,6 +1,8 @@
 """A connection ends with its client, with its worker or by a defect, and leaves nothing behind."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -346,3 +348,25 @@ def test_a_defect_in_the_committer_is_a_451_for_its_group(tmp_path: Path) -> Non
         house.worker.end_threads(hanging=False)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("said", [b"QUIT\r\n", BEGINNING])
+def test_what_is_over_goes_without_a_search_for_cycles(play: Callable[..., None], said: bytes) -> None:
+    """A search takes longer the more there is, and whoever comes for each message leaves much behind."""
+
+    async def scene(house: House, transport: Transport) -> None:
+        # Not the one that the scene holds.
+        transport = Transport()
+        connection = house.connection(transport)
+        connection.data_received(said)
+        connection.connection_lost(None)
+        # As an event loop does.
+        del transport.protocol
+        held = weakref.ref(transport)
+        gc.disable()
+        del transport, connection
+        is_gone = held() is None
+        gc.enable()
+        assert is_gone
+
+    play(scene)
