@@ -4,6 +4,8 @@ What was heard waits here to be understood, what is said waits here to be sent. 
 mean. After the last reply nothing is heard and nothing more is said.
 """
 
+from functools import lru_cache
+
 from relayd.smtp.census import Census
 from relayd.smtp.facts import Facts, State
 from relayd.smtp.input import Input
@@ -30,7 +32,7 @@ class Dialogue:
         self._patience = Patience()
         self.last_word: Reply | None = None
         self.state = State.START
-        self._say(reply(220, None, f"{facts.hostname} ESMTP relayd {facts.version}"))
+        self._say(_greeting(facts.hostname, facts.version))
 
     def feed(self, data: bytes) -> None:
         """Add what the client sent; what comes while TLS begins was never meant for us (CVE-2011-0411)."""
@@ -96,3 +98,9 @@ class Dialogue:
         self.last_word = last_word
         self.state = State.CLOSED
         self._input.clear()
+
+
+@lru_cache(maxsize=16)
+def _greeting(hostname: str, version: str) -> Reply:
+    """All sessions of a process begin with the same."""
+    return reply(220, None, f"{hostname} ESMTP relayd {version}")

@@ -3,9 +3,10 @@
 Values only; they refuse to know what follows from them.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
+
+import msgspec
 
 
 class State(Enum):
@@ -24,8 +25,7 @@ class State(Enum):
     __hash__ = object.__hash__
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What a session is told at its start. Sizes in octets; `client_port` is what HELO answers with.
 
     `extended` says whether there is EHLO, and all that comes with it. `trusted` clients may relay, before they

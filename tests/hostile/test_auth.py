@@ -1,11 +1,11 @@
 """AUTH against guesses, tricks and floods: nothing is taken for a password that is none, and none is shown."""
 
 import base64
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.hostile.machine import EHLO, FACTS, MAIL, RCPT, Machine, cut, lines
 

@@ -4,11 +4,11 @@ The octets of a chunk are never a command, whether the chunk is wanted or not; j
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.hostile.machine import EHLO, FACTS, MAIL, RCPT, Machine, cut, each_octet, lines
 from tests.hostile.smuggling import sequences

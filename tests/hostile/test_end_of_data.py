@@ -4,11 +4,11 @@ Judged by the messages that are left, and by their octets; what is replied prove
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.hostile.machine import FACTS, MAIL, RCPT, TRANSACTION, Machine, cut, each_octet
 from tests.hostile.smuggling import END, first_message, sequences

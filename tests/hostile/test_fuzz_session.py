@@ -1,8 +1,8 @@
 """The session machine against a client that tries everything: what a stateful fuzzer finds is nothing."""
 
 import base64
-from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -136,7 +136,7 @@ class Fuzz(RuleBasedStateMachine):
     @initialize(facts=facts)
     def connect(self, facts: Facts) -> None:
         """A session of any kind."""
-        self.facts = replace(facts, secure=facts.secure and not facts.starttls)
+        self.facts = msgspec.structs.replace(facts, secure=facts.secure and not facts.starttls)
         self.hand = Fuzzed(self.facts)
 
     def says(self, writes: list[bytes]) -> None:

@@ -6,11 +6,11 @@ None of it is ever two commands where the client's proxy saw one, and none of it
 import re
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from relayd.smtp.command import Mail, Rcpt
 from tests.hostile.machine import EHLO, FACTS, HELO, MAIL, RCPT, Machine, cut, each_octet, lines

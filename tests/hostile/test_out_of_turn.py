@@ -1,8 +1,7 @@
 """Out of turn: speaking before the banner, pipelining where RFC 2920 forbids it, other protocols, chatter."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from relayd.smtp.command import Mail, Rcpt
 from relayd.smtp.event import Data, StartTls

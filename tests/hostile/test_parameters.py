@@ -1,8 +1,7 @@
 """Parameters of MAIL and RCPT that hide something: line breaks in xtext, look-alikes, numbers without end."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.hostile.machine import EHLO, FACTS, Machine, lines
 

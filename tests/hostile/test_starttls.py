@@ -3,9 +3,8 @@
 What was said in the clear is worth nothing afterwards: no command, no name, no user, no transaction.
 """
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from relayd.smtp.facts import State
 from tests.hostile.machine import EHLO, FACTS, HELO, MAIL, RCPT, Machine, cut, each_octet
