@@ -7,13 +7,13 @@ gone. It exits CANNOT_BOOT with the reason when it cannot have it.
 import asyncio
 import contextlib
 import logging
-import os
 import resource
 import signal
 
 from relayd.base.begin import told_to_begin
 from relayd.base.channel import CANNOT_BOOT, RETIRED, Refused
 from relayd.base.loop import run
+from relayd.base.scheduling import come_second
 from relayd.deliver import lock
 from relayd.deliver.delivery import DeliveryProcess
 from relayd.deliver.post import Post
@@ -23,7 +23,7 @@ from relayd.spool.layout import Layout
 def deliver(post: Post) -> int:
     """Be the delivery process until told to retire; give the exit status."""
     _allow_files()
-    _give_way()
+    come_second()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         # The master says when to end, by the channel: a signal to the whole group must not cut transactions.
         signal.signal(number, signal.SIG_IGN)
@@ -52,15 +52,6 @@ async def _deliver(post: Post, layout: Layout) -> int:
         # The loop takes no more calls.
         post.log.flush()
         post.log.adopt(None)
-
-
-def _give_way() -> None:
-    """Interrupt nobody when there is something to do: a worker has a client that waits, and finds its caches warm.
-
-    Where all processors are busy that takes a tenth of the cost off each message, whoever's.
-    """
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _allow_files() -> None:

@@ -12,7 +12,7 @@ import signal
 from relayd.base.channel import CANNOT_BOOT, Refused
 from relayd.observe.post import Post
 
-# A tenth of what a process of mail gets, where both want it.
+# A tenth of what a worker gets, where both want it.
 _NICER = 10
 
 

@@ -10,6 +10,7 @@ import signal
 from relayd.base.begin import told_to_begin
 from relayd.base.channel import CANNOT_BOOT, RETIRED, Refused
 from relayd.base.loop import run
+from relayd.base.scheduling import take_long_turns
 from relayd.base.tls import TlsError
 from relayd.receive.canary import CanaryError, rehearse
 from relayd.receive.post import Post
@@ -25,6 +26,7 @@ def serve(post: Post) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         # The master says when to end, by the channel: a signal to the whole group must not cut sessions.
         signal.signal(number, signal.SIG_IGN)
+    take_long_turns()
     return run(_serve(post))
 
 

@@ -39,6 +39,23 @@ def test_start_returns_when_the_port_answers_and_stop_leaves_nothing() -> None:
         assert running.files("tmp") == []
 
 
+def test_what_carries_mail_interrupts_nobody_and_delivery_comes_second() -> None:
+    """With all of their threads; also in a process that is started again. The master is as it was started."""
+    with relay() as running:
+        running.start()
+        before = running.pids("delivery")
+        running.kill("delivery")
+        running.wait(lambda: running.pids("delivery") not in ([], before), "a new delivery process")
+        (master,), (delivery,) = running.pids("master"), running.pids("delivery")
+        nice = os.getpriority(os.PRIO_PROCESS, master)
+        assert os.sched_getscheduler(master) == os.SCHED_OTHER
+        expected = dict.fromkeys(running.pids("worker"), nice) | {delivery: min(19, nice + 5)}
+        for pid, its_nice in expected.items():
+            for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+                assert os.sched_getscheduler(thread) == os.SCHED_BATCH
+                assert os.getpriority(os.PRIO_PROCESS, thread) == its_nice
+
+
 def test_status_says_what_is_running_and_ends_with_3_when_nothing_is() -> None:
     """Text for people, JSON for programs, and the exit status for scripts."""
     with relay() as running:
