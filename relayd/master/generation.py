@@ -26,6 +26,7 @@ from relayd.observe.post import Post as ObservePost
 from relayd.receive import boot as reception
 from relayd.receive.post import Post as WorkerPost
 from relayd.spool.hint import Hints
+from relayd.spool.turn import Turn
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Common:
     """What outlives a generation: sockets, counters, the log.
 
     `lock` is how many seconds a process of which there is one waits for another that the master does not know of.
+    `turn` is the one that all committers take; code that takes over begins with another.
     """
 
     bound: Sequence[Bound]
@@ -43,6 +45,7 @@ class Common:
     log: Log
     workers: int
     lock: float
+    turn: Turn = field(default_factory=Turn)
 
 
 @dataclass(frozen=True)
@@ -104,17 +107,21 @@ def generation(plan: Plan, common: Common) -> Generation:
     def work(channel: Channel, place: Place) -> int:
         assert place.part is not None
         hand, slot = common.tally.hand(place.part), common.board.slot(place.slot)
-        return reception.serve(WorkerPost(config, bound, common.hints, channel, slot, common.log, hand))
+        return reception.serve(
+            WorkerPost(config, bound, common.hints, channel, slot, common.log, hand, turn=common.turn)
+        )
 
     def deliver(channel: Channel, place: Place) -> int:
         endpoints = listeners.endpoints(bound)
         listeners.close(bound)
+        common.turn.close()
         slot, limits = common.board.slot(place.slot), Limits(lock=common.lock)
         return delivery.deliver(DeliveryPost(config, endpoints, common.hints, channel, slot, common.log, limits))
 
     def observe(channel: Channel, place: Place) -> int:
         listeners.close(bound)
         common.hints.close()
+        common.turn.close()
         assert config.metrics is not None
         slot = common.board.slot(place.slot)
         return observation.serve(

@@ -13,13 +13,15 @@ from relayd.receive.resources import available_memory
 from relayd.spool.disk import Disk
 from relayd.spool.hint import Hints
 from relayd.spool.measured import MeasuredDisk
+from relayd.spool.turn import Turn
 
 
 @dataclass(frozen=True)
 class Post:
     """One worker's.
 
-    `tally` is its hand on what all workers count; there is one living process a hand. `disk` is what the spool's
+    `tally` is its hand on what all workers count; there is one living process a hand. `turn` is the one that all
+    committers of the spool take. `disk` is what the spool's
     system calls go through; a disk that does not answer gets `grace` seconds when the time to retire is over. All
     deadlines are looked at every `sweep` seconds, and so is `memory`, the share of it that is available. So many
     seconds a client waits after its first `wrong_password`.
@@ -37,3 +39,4 @@ class Post:
     sweep: float = 1.0
     memory: Callable[[], float] = available_memory
     wrong_password: float = 1.0
+    turn: Turn = field(default_factory=Turn)

@@ -89,7 +89,11 @@ class Worker:
         self._hints = post.hints
         self._channel = post.channel
         self._committer: Clerk[Draft, str | SpoolError] = Clerk(
-            self.loop, "committer", self._commit_group, lambda since: post.slot.set("disk_since", since)
+            self.loop,
+            "committer",
+            self._commit_group,
+            lambda since: post.slot.set("disk_since", since),
+            post.turn,
         )
         self._large = ThreadPoolExecutor(_LARGE_AT_ONCE, "large")
         # In milliseconds, the oldest first.

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from relayd.spool.turn import Turn
+
 T = TypeVar("T")
 R = TypeVar("R")
 Done = Callable[[R | Exception], None]
@@ -31,11 +33,16 @@ class Clerk(Generic[T, R]):
         name: str,
         work: Callable[[Sequence[T]], Sequence[R]],
         busy_since: Callable[[int], None] = lambda milliseconds: None,
+        turn: Turn | None = None,
     ) -> None:
-        """`busy_since` is called on the thread, with milliseconds of the monotonic clock, 0 when it is idle."""
+        """`busy_since` is called on the thread, with milliseconds of the monotonic clock, 0 when it is idle.
+
+        Where it takes turns with others, a group grows while it waits for its own.
+        """
         self._loop = loop
         self._work = work
         self._busy_since = busy_since
+        self._turn = turn
         # The loop's: what is not handed over, how much that was in the last turn, and for how many it has grown.
         self._forming: list[tuple[T, Done[R]]] = []
         self._seen = self._turns = 0
@@ -79,6 +86,8 @@ class Clerk(Generic[T, R]):
                 results = self._work([item for item, _ in group])
             except Exception as error:
                 results = [error] * len(group)
+            if self._turn is not None:
+                self._turn.give()
             self._busy_since(0)
             if len(results) != len(group):
                 results = [RuntimeError(f"{len(results)} results for {len(group)} items")] * len(group)
@@ -89,14 +98,19 @@ class Clerk(Generic[T, R]):
                 return
 
     def _next_group(self) -> list[tuple[T, Done[R]]]:
-        """All that was handed in meanwhile, once there is something; nothing at the end."""
-        group: list[tuple[T, Done[R]]] = []
-        while (more := self._groups.get()) is not None:
+        """All that was handed in meanwhile, once there is something and this has its turn; nothing at the end."""
+        group = self._groups.get()
+        if group is None:
+            return []
+        if self._turn is not None:
+            self._turn.take()
+        # Nobody else takes any, so this does not wait.
+        while not self._groups.empty():
+            more = self._groups.get()
+            if more is None:
+                self._groups.put(None)
+                break
             group += more
-            # Nobody else takes any, so the next one would not have to wait.
-            if self._groups.empty():
-                return group
-        self._groups.put(None)
         return group
 
     def _report(self, group: Sequence[tuple[T, Done[R]]], results: Sequence[R | Exception]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from relayd.spool.clerk import Clerk
 from relayd.spool.hint import Hints
+from relayd.spool.turn import Turn
 
 
 def ask(work: Any, items: Sequence[int], done: Any = None) -> list[Any]:
@@ -105,6 +106,36 @@ def test_a_group_goes_although_more_comes_with_each_turn() -> None:
 
     asyncio.run(asking())
     assert groups[0] > 1
+
+
+def test_what_comes_while_it_waits_for_its_turn_is_in_the_group() -> None:
+    """Another process commits; and each gives its turn back, whatever comes of its work."""
+    groups: list[int] = []
+    turn = Turn(30.0)
+    assert turn.take()
+
+    def work(items: Sequence[int]) -> Sequence[int]:
+        groups.append(len(items))
+        raise ValueError
+
+    async def asking() -> None:
+        loop = asyncio.get_running_loop()
+        last = loop.create_future()
+        clerk: Clerk[int, int] = Clerk(loop, "clerk", work, turn=turn)
+        clerk.submit(0, lambda result: None)
+        while clerk._forming or not clerk._groups.empty():
+            await asyncio.sleep(0)
+        for number in range(1, 6):
+            clerk.submit(number, lambda result, n=number: last.set_result(None) if n == 5 else None)  # type: ignore[misc]
+        while clerk._forming:
+            await asyncio.sleep(0)
+        turn.give()
+        await last
+        await asyncio.to_thread(clerk.close)
+
+    asyncio.run(asking())
+    assert groups == [6]
+    assert turn.take()
 
 
 def test_the_end_waits_for_what_was_handed_in_this_turn() -> None:
