@@ -187,6 +187,10 @@ class Board:
         self.slots = os.fstat(fd).st_size // SLOT
         self._numbers = memoryview(mmap.mmap(fd, self.slots * SLOT)).cast("Q")
 
+    def __del__(self) -> None:
+        # What is mapped stays, by a descriptor of its own.
+        os.close(self._fd)
+
     def fileno(self) -> int:
         """To hand the board to another process."""
         return self._fd

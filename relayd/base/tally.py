@@ -58,6 +58,10 @@ class Tally:
         self._numbers = memoryview(mmap.mmap(fd, os.fstat(fd).st_size)).cast("Q")
         self.parts = (len(self._numbers) - _HEADER) // _PART
 
+    def __del__(self) -> None:
+        # What is mapped stays, by a descriptor of its own.
+        os.close(self._fd)
+
     def fileno(self) -> int:
         """To hand the tally to another process."""
         return self._fd

@@ -178,17 +178,14 @@ def _shared(state: State, plan: Plan, log: Log) -> tuple[Common, list[Child]]:
     """The memory that is shared, and the children that were there; code of another layout begins with its own."""
     shared, workers = state.shared, _workers(plan.config)
     hints = Hints.of(*(os.dup(fd) for fd in shared.hints))
-    own = os.dup(shared.board), os.dup(shared.tally)
     try:
-        board, tally = Board.of(own[0]), Tally.of(own[1])
+        board, tally = Board.of(os.dup(shared.board)), Tally.of(os.dup(shared.tally))
         taken = [Place(kin.slot, kin.part) for kin in state.children]
         places = Places(board.slots, tally.parts, taken)
         children = [
             _child(kin, board.slot(kin.slot), place) for kin, place in zip(state.children, taken, strict=True)
         ]
     except ValueError:
-        for fd in own:
-            os.close(fd)
         room = room_for(workers)
         board, tally = Board(1 + 2 * room), Tally(room)
         board.slot(MASTER).grow(state.totals)

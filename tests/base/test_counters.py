@@ -1,5 +1,6 @@
 """Counters: each process writes its own slot, and everybody with the board reads the same numbers."""
 
+import gc
 import os
 
 import pytest
@@ -65,12 +66,14 @@ def test_a_process_with_the_descriptor_reads_the_same_memory() -> None:
 
 
 def test_a_board_of_another_layout_is_refused() -> None:
-    """Numbers are never read under wrong names."""
+    """Numbers are never read under wrong names; and the descriptor, which was handed over, is given back."""
     fd = os.memfd_create("other")
     os.ftruncate(fd, SLOT)
     with pytest.raises(ValueError, match="another version"):
         Board.of(fd)
-    os.close(fd)
+    gc.collect()
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(fd)
 
 
 def test_a_slot_has_room_for_every_counter() -> None:
@@ -80,7 +83,7 @@ def test_a_slot_has_room_for_every_counter() -> None:
     for name in HISTOGRAMS:
         slot.observe(name, 1000.0)
     slot.set(CONDITION[-1], 7)
-    assert Board.of(board.fileno()).slot(0).get(CONDITION[-1]) == 7
+    assert Board.of(os.dup(board.fileno())).slot(0).get(CONDITION[-1]) == 7
     assert len(set(TOTALS + GAUGES)) == len(TOTALS + GAUGES)
 
 

@@ -1,5 +1,6 @@
 """The tally: what clients do in all workers together."""
 
+import gc
 import os
 
 import pytest
@@ -116,12 +117,14 @@ def test_a_tally_is_handed_on_by_descriptor() -> None:
 
 
 def test_a_descriptor_of_something_else_is_no_tally() -> None:
-    """ValueError instead of wrong numbers."""
+    """ValueError instead of wrong numbers; and the descriptor, which was handed over, is given back."""
     fd = os.memfd_create("something")
     os.ftruncate(fd, 4096)
     with pytest.raises(ValueError, match="another version"):
         Tally.of(fd)
-    os.close(fd)
+    gc.collect()
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(fd)
 
 
 def test_a_part_that_comes_into_use_later_is_seen_by_those_before() -> None:

@@ -8,7 +8,6 @@ long raises TimeoutError with the log; what was started is ended, by pid.
 import contextlib
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -23,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from .nursery import carried_out
+from .nursery import carried_out, is_readable
 
 USER = "nobody" if os.geteuid() == 0 else ""
 
@@ -90,7 +89,7 @@ class Relay:
         master = os.pidfd_open(self.pids("master")[0])
         try:
             self._ask("stop")
-            assert select.select([master], [], [], _WAIT_SECONDS)[0], f"it does not end; {self.log_text()}"
+            assert is_readable(master, _WAIT_SECONDS), f"it does not end; {self.log_text()}"
         finally:
             os.close(master)
 
