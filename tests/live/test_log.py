@@ -278,5 +278,5 @@ def test_a_full_log_disk_stops_no_mail_and_is_told_of_afterwards(format: str) ->
             assert sum(int(each.fields["lines"]) for each in known if each.event == "log.dropped") > 100
             assert sum(each.event == "recipient.refused" for each in known) > 1000
             assert [each.event for each in known][-1] == "process.retired"
-            # The disk had room for the first few, and then for the last.
-            assert 1 <= sum(each.event == "message.accepted" for each in known) < 41
+            # The disk had room for the first few, and then for the last; which worker dropped lines is chance.
+            assert 1 <= sum(each.event == "message.accepted" for each in known) <= 41
