@@ -33,7 +33,9 @@ def in_foreground(running: Relay, *before: str, **environment: str) -> Iterator[
     """`relayd start --foreground` behind other words; ended by SIGTERM, which must end it with 0."""
     words = [*before, sys.executable, "-I", "-m", "relayd", "start", "--foreground", "-c", str(running.config)]
     with open(running.log_file, "ab") as log:
-        started = subprocess.Popen(words, stderr=log, cwd="/", env={**os.environ, **environment})
+        started = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env={**os.environ, **environment}
+        )
     try:
         yield started
         started.send_signal(signal.SIGTERM)
