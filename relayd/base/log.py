@@ -17,9 +17,10 @@ from relayd.base.line import Format, render
 from relayd.base.sink import Sink
 
 _KEPT = 1 << 20
-# How long after a write the next one comes. Each append takes a transaction of the file's journal, and waits while
-# that is being committed: with one in each turn of a busy loop they cost a tenth of a message.
+# Seconds between two writes, once there were as many as that makes in a second. Each takes a transaction of the
+# file's journal, and waits while that is committed: one in each turn of a busy loop costs a tenth of a message.
 _PACE = 0.05
+_SAVED = 1.0
 Later = Callable[[float, Callable[[], None]], object]
 _utc_now = partial(datetime.now, UTC)
 
@@ -27,9 +28,9 @@ _utc_now = partial(datetime.now, UTC)
 class Log:
     """One process's hand on the log.
 
-    `path` None means the descriptor `fd`. `later` schedules a call in so many seconds, as an event loop does:
-    a line that comes alone is written after the present turn of work, more of them together. Without it each event
-    is written at once, which is right for a process with few of them. `clock` is in seconds.
+    `path` None means the descriptor `fd`. `later` schedules a call in so many seconds, as an event loop does: a
+    line is written after the present turn of work, and where there are many, with what comes in the next moment.
+    Without it each event is written at once, which is right for a process with few. `clock` is in seconds.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Log:
         self._format = format
 
     def write(self, event: Event) -> None:
-        """Take one event; it is written at the end of this turn, or a moment after what was written last."""
+        """Take one event; it is written at the end of this turn, or a moment later."""
         line = render(event, self._format, self._now(), self._pid)
         self._lines.append(line)
         self._size += len(line)
@@ -94,7 +95,7 @@ class Log:
     def flush(self) -> None:
         """Write what waits; what cannot be written stays for the next time."""
         self._is_scheduled = False
-        self._not_before = self._clock() + _PACE
+        self._not_before = max(self._not_before, self._clock() - _SAVED) + _PACE
         while self._block or self._lines:
             if not self._block:
                 self._block = self._next_block()
