@@ -122,11 +122,6 @@ class Log:
             self._lines.appendleft(line)
             self._size += len(line)
             self._dropped = 0
-        if self._size <= self._sink.largest:
-            block = b"".join(self._lines)
-            self._lines.clear()
-            self._size = 0
-            return block
         fitting = [self._lines.popleft()]
         size = len(fitting[0])
         while self._lines and size + len(self._lines[0]) <= self._sink.largest:

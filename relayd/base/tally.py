@@ -163,7 +163,8 @@ class Hand:
         if (entry := _find(self._own, tag)) is not None:
             return entry
         own, hour = self._own, _hour(now)
-        idle = [entry for entry in _near(tag) if not own[entry + _SESSIONS]]
+        near = (_near(tag, step) for step in range(_REACH))
+        idle = [entry for entry in near if not own[entry + _SESSIONS]]
         if not idle:
             return None
         # What is least worth keeping: an earlier hour's, then whoever has sent the least.
@@ -184,17 +185,14 @@ def _hour(now: float) -> int:
     return int(now // _HOUR_SECONDS) + 1
 
 
-def _near(tag: int) -> list[int]:
-    """Where an entry of this tag may be."""
-    home = (tag >> 1) % _PLACES
-    return [(home + step) % _PLACES * _FIELDS for step in range(_REACH)]
+def _near(tag: int, step: int) -> int:
+    """Where an entry of this tag may be, so many places from its home; nearly always it is there."""
+    return ((tag >> 1) + step) % _PLACES * _FIELDS
 
 
 def _find(part: "memoryview[int]", tag: int) -> int | None:
-    # Nearly always it is the first place, and each command asks: so they are not listed.
-    home = (tag >> 1) % _PLACES
     for step in range(_REACH):
-        entry = (home + step) % _PLACES * _FIELDS
+        entry = _near(tag, step)
         found = part[entry + _TAG]
         if found == tag:
             return entry

@@ -119,7 +119,7 @@ class Accounts:
 
     def _judged(self, job: Job, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
         """Beyond its lifetime what waits is given up, but for what a person is to decide about."""
-        if not [outcome for outcome in outcomes if not outcome.kind.is_final]:
+        if all(outcome.kind.is_final for outcome in outcomes):
             return outcomes
         if not retry.is_expired(job.envelope.arrived, self._config.delivery.lifetime, datetime.now(UTC)):
             return outcomes
@@ -213,9 +213,13 @@ class Accounts:
         self._end(first)
 
     def _begin(self, account: Account, work: Callable[[], object]) -> None:
+        self._office.in_spool(work, self._busy(account))
+
+    def _busy(self, account: Account) -> Callable[[object], None]:
+        """A step begins; give what is to be called with what came of it."""
         account.is_busy = True
         self._steps += 1
-        self._office.in_spool(work, partial(self._done, account))
+        return partial(self._done, account)
 
     def _done(self, account: Account, result: object) -> None:
         self._steps -= 1
@@ -289,9 +293,7 @@ class Accounts:
             owe=account.verdict is Verdict.WAIT,
             told_by=account.told_by,
         )
-        account.is_busy = True
-        self._steps += 1
-        self._office.together(self._endings.carry_out, ending, partial(self._done, account))
+        self._office.together(self._endings.carry_out, ending, self._busy(account))
 
     def _put_back(self, job: Job, due: datetime) -> Callable[[], object]:
         def put_back() -> object:

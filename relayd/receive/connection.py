@@ -294,12 +294,10 @@ class Connection(asyncio.Protocol):
             self._reason = self._reason or _ending(session.last_word)
             transport.close()
         elif not self._reception.is_busy:
-            wanted = not self._is_held_up
-            if self._has_ended:
-                if wanted:
-                    transport.close()
-            elif wanted is not self._is_reading:
-                self._read(wanted)
+            if not self._has_ended:
+                self._read(not self._is_held_up)
+            elif not self._is_held_up:
+                transport.close()
 
     def _read(self, wanted: bool) -> None:
         if wanted is self._is_reading or self._has_ended or self._transport.is_closing():

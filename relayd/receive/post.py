@@ -20,11 +20,10 @@ from relayd.spool.turn import Turn
 class Post:
     """One worker's.
 
-    `tally` is its hand on what all workers count; there is one living process a hand. `turn` is the one that all
-    committers of the spool take. `disk` is what the spool's
+    `tally` is its hand on what all workers count; there is one living process a hand. `disk` is what the spool's
     system calls go through; a disk that does not answer gets `grace` seconds when the time to retire is over. All
     deadlines are looked at every `sweep` seconds, and so is `memory`, the share of it that is available. So many
-    seconds a client waits after its first `wrong_password`.
+    seconds a client waits after its first `wrong_password`. `turn` is the one that all committers take.
     """
 
     config: Config

@@ -238,7 +238,7 @@ class Conversation:
             self._give_up()
 
     def _hear_rcpt(self, answer: Reply) -> None:
-        self._under_way.hear_rcpt(answer)
+        self._under_way.recipients.append(answer)
         if not self._pipelines:
             self._next_rcpt()
 

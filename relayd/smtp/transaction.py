@@ -30,8 +30,6 @@ class Transaction(msgspec.Struct):
     mail: Reply | None = None
     recipients: list[Reply] = []
     data: Reply | None = None
-    # Whether the server took a forward-path; 251 is a promise to forward (RFC 5321 section 3.4).
-    has_recipient: bool = False
     # Whether the mail data was sent to somebody and answered.
     is_answered: bool = False
 
@@ -41,10 +39,10 @@ class Transaction(msgspec.Struct):
         place = len(self.recipients)
         return place if place < len(self.order.forward_paths) else None
 
-    def hear_rcpt(self, answer: Reply) -> None:
-        """The reply to the first forward-path that has none yet."""
-        self.recipients.append(answer)
-        self.has_recipient = self.has_recipient or answer.is_positive
+    @property
+    def has_recipient(self) -> bool:
+        """Whether the server took a forward-path; 251 is a promise to forward (RFC 5321 section 3.4)."""
+        return any(answer.is_positive for answer in self.recipients)
 
     @property
     def taken(self) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ class Transcript:
 
     def said(self, commands: bytes) -> None:
         """We said so."""
-        self._said.append((self._clock() - self._began, commands))
+        self._said.append((self.seconds, commands))
 
     def heard(self, answer: Reply, at: float) -> None:
         """The server said so, `at` so many seconds after connect()."""

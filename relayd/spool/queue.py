@@ -228,7 +228,7 @@ class Queue:
         Unless its success may have to be told, for then the file stays until that is done.
         """
         recipients = job.envelope.recipients
-        if len(job.open) < 2 and not [index for index in job.open if recipients[index].wants_success]:
+        if len(job.open) < 2 and not any(recipients[index].wants_success for index in job.open):
             return
         self._reserved.add(job.id)
         if not self._reserve.is_whole and len(self._reserve) < len(self._reserved):
