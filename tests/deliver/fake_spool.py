@@ -11,6 +11,7 @@ from typing import Literal
 from relayd.spool.errors import NoSuchMessage
 from relayd.spool.job import Job, Notice, Recovery, Settlement
 from relayd.spool.outcome import Outcome
+from tests.spool.memory_engine import one_by_one
 
 
 @dataclass
@@ -97,13 +98,7 @@ class FakeSpool:
 
     def settle_all(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
         """Note each."""
-        results: list[bool | Exception] = []
-        for each in settlements:
-            try:
-                results.append(self.settle(each))
-            except Exception as error:
-                results.append(error)
-        return results
+        return one_by_one(self.settle, settlements)
 
     def put_back(self, job: Job, due: datetime | None = None) -> None:
         """Note it."""

@@ -89,9 +89,7 @@ def test_a_child_that_is_started_again_has_nothing_of_root_either(role: str) -> 
     """It is forked by a master that has been a user for long."""
     with relay() as running:
         running.start()
-        (before,) = running.pids(role)
-        running.kill(role)
-        running.wait(lambda: running.pids(role) not in ([], [before]), f"new {role}")
+        running.replace(role)
         assert_nothing_of_root(running.pids())
 
 
@@ -246,10 +244,7 @@ def test_a_child_that_is_started_again_has_no_channel_of_the_others() -> None:
     """It is forked while the master holds an end of each."""
     with relay() as running:
         running.start()
-        before = running.pids("worker 1")
-        running.kill("worker 1")
-        # The one that was killed is in the report until the master has seen it.
-        running.wait(lambda: running.pids("worker 1") not in ([], before), "new worker")
+        running.replace("worker 1")
         master, *children = running.pids()
         listeners = listening_tcp()
         shared = [sockets(pid) & sockets(master) - listeners for pid in children]

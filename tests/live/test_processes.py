@@ -43,9 +43,7 @@ def test_what_carries_mail_interrupts_nobody_and_delivery_comes_second() -> None
     """With all of their threads; also in a process that is started again. The master is as it was started."""
     with relay() as running:
         running.start()
-        before = running.pids("delivery")
-        running.kill("delivery")
-        running.wait(lambda: running.pids("delivery") not in ([], before), "a new delivery process")
+        running.replace("delivery")
         (master,), (delivery,) = running.pids("master"), running.pids("delivery")
         nice = os.getpriority(os.PRIO_PROCESS, master)
         assert os.sched_getscheduler(master) == os.SCHED_OTHER

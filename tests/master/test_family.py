@@ -67,13 +67,14 @@ def test_the_last_words_of_a_child_are_heard_before_its_end(tmp_path: Path) -> N
     assert len(home.selector.get_map()) == 0
 
 
+def hang(channel: Channel) -> int:
+    """What a child does that never ends by itself."""
+    select.select([], [], [])
+    return 0
+
+
 def test_one_that_was_to_have_ended_is_killed(tmp_path: Path) -> None:
     """A little after its time."""
-
-    def hang(channel: Channel) -> int:
-        select.select([], [], [])
-        return 0
-
     home = Home(tmp_path)
     made = child("worker 1", 1, 1)
     made.serve = hang
@@ -91,11 +92,6 @@ def test_one_that_was_to_have_ended_is_killed(tmp_path: Path) -> None:
 
 def test_one_that_not_even_a_kill_ends_is_told_of_and_not_waited_for(tmp_path: Path) -> None:
     """Which is what a disk that does not answer does; five seconds after the kill, and only at the end."""
-
-    def hang(channel: Channel) -> int:
-        select.select([], [], [])
-        return 0
-
     home = Home(tmp_path)
     made = child("worker 1", 1, 1)
     made.serve = hang

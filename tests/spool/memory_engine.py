@@ -4,7 +4,7 @@ It is as durable as the object that holds it: a restart is a new `MemoryQueue` o
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -133,13 +133,7 @@ class MemoryQueue:
         kept.entries += [each for each in outcomes if each not in kept.entries]
 
     def settle_all(self, settlements: Sequence[Settlement]) -> list[bool | Exception]:
-        results: list[bool | Exception] = []
-        for each in settlements:
-            try:
-                results.append(self.settle(each))
-            except SpoolError as error:
-                results.append(error)
-        return results
+        return one_by_one(self.settle, settlements)
 
     def settle(self, settlement: Settlement) -> bool:
         job = settlement.job
@@ -188,3 +182,14 @@ class MemoryQueue:
         if self._claims.get(job.id) != job.token:
             raise LeaseLost(job.id)
         return self._store.messages[job.id]
+
+
+def one_by_one(settle: Callable[[Settlement], bool], settlements: Sequence[Settlement]) -> list[bool | Exception]:
+    """What `settle_all` gives for a spool that has nothing to gain from many at once."""
+    results: list[bool | Exception] = []
+    for each in settlements:
+        try:
+            results.append(settle(each))
+        except Exception as error:
+            results.append(error)
+    return results

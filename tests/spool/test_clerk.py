@@ -35,6 +35,17 @@ def ask(work: Any, items: Sequence[int], done: Any = None) -> list[Any]:
     return asyncio.run(asking())
 
 
+class Groups:
+    """Work that gives each item back, and notes how many came together."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def __call__(self, items: Sequence[int]) -> Sequence[int]:
+        self.sizes.append(len(items))
+        return items
+
+
 def test_each_item_has_its_result() -> None:
     """In order."""
     assert ask(lambda items: [item * 2 for item in items], range(10)) == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]
@@ -69,16 +80,12 @@ def test_what_comes_while_it_works_is_the_next_group() -> None:
 
 def test_what_following_turns_bring_is_one_group() -> None:
     """It is handed over in the first turn that brings nothing."""
-    groups: list[int] = []
-
-    def work(items: Sequence[int]) -> Sequence[int]:
-        groups.append(len(items))
-        return items
+    groups = Groups()
 
     async def asking() -> None:
         loop = asyncio.get_running_loop()
         last = loop.create_future()
-        clerk: Clerk[int, int] = Clerk(loop, "clerk", work)
+        clerk: Clerk[int, int] = Clerk(loop, "clerk", groups)
         for number in range(5):
             clerk.submit(number, lambda result: last.set_result(None) if result == 4 else None)
             await asyncio.sleep(0)
@@ -86,26 +93,22 @@ def test_what_following_turns_bring_is_one_group() -> None:
         await asyncio.to_thread(clerk.close)
 
     asyncio.run(asking())
-    assert groups == [5]
+    assert groups.sizes == [5]
 
 
 def test_a_group_goes_although_more_comes_with_each_turn() -> None:
     """Nobody waits for ever."""
-    groups: list[int] = []
-
-    def work(items: Sequence[int]) -> Sequence[int]:
-        groups.append(len(items))
-        return items
+    groups = Groups()
 
     async def asking() -> None:
-        clerk: Clerk[int, int] = Clerk(asyncio.get_running_loop(), "clerk", work)
-        while not groups:
+        clerk: Clerk[int, int] = Clerk(asyncio.get_running_loop(), "clerk", groups)
+        while not groups.sizes:
             clerk.submit(0, lambda result: None)
             await asyncio.sleep(0)
         await asyncio.to_thread(clerk.close)
 
     asyncio.run(asking())
-    assert groups[0] > 1
+    assert groups.sizes[0] > 1
 
 
 def test_what_comes_while_it_waits_for_its_turn_is_in_the_group() -> None:
@@ -140,19 +143,15 @@ def test_what_comes_while_it_waits_for_its_turn_is_in_the_group() -> None:
 
 def test_the_end_waits_for_what_was_handed_in_this_turn() -> None:
     """A process that ends has taken responsibility for it."""
-    groups: list[list[int]] = []
-
-    def work(items: Sequence[int]) -> Sequence[int]:
-        groups.append(list(items))
-        return items
+    groups = Groups()
 
     async def asking() -> None:
-        clerk: Clerk[int, int] = Clerk(asyncio.get_running_loop(), "clerk", work)
+        clerk: Clerk[int, int] = Clerk(asyncio.get_running_loop(), "clerk", groups)
         clerk.submit(1, lambda result: None)
         clerk.close()
 
     asyncio.run(asking())
-    assert groups == [[1]]
+    assert groups.sizes == [1]
 
 
 def test_an_error_of_the_work_is_the_result_of_each() -> None:

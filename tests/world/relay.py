@@ -145,6 +145,13 @@ class Relay:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def replace(self, role: str) -> None:
+        """Kill the processes whose role begins so, and wait for those that are started in their place."""
+        before = self.pids(role)
+        self.kill(role)
+        # Those that were killed are in the report until the master has seen it.
+        self.wait(lambda: self.pids(role) not in ([], before), f"a new {role}")
+
     def log_text(self) -> str:
         """The whole log."""
         return self.log_file.read_text() if self.log_file.exists() else ""
