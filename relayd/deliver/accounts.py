@@ -139,6 +139,10 @@ class Accounts:
             self._office.bug("report", LookupError(f"{parcel.job.id} is not in flight"))
         return account
 
+    def is_behind(self) -> bool:
+        """Whether the spool is far behind with what exchangers have taken."""
+        return not self._is_near.is_set()
+
     async def caught_up(self) -> None:
         """Return when the spool is not far behind with what exchangers have taken.
 

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 import msgspec
 
 from relayd.base import events
-from relayd.deliver.connection import Connection
+from relayd.deliver.connection import Connection, Load
 from relayd.deliver.hop import Reached
 from relayd.deliver.means import Means
 from relayd.deliver.needs import Needs, missing, unfit
 from relayd.deliver.parcel import Parcel, Via, outcomes_of, refusal, rest_of
 from relayd.smtp.client import Finished, NotAnOrder, Order, SendContent
 from relayd.smtp.reply import Reply, reply
+from relayd.smtp.transcript import Transcript
 from relayd.spool.errors import SpoolError
 from relayd.spool.outcome import Outcome
 
@@ -29,16 +30,39 @@ class Carried(msgspec.Struct, frozen=True):
     """An outcome for each recipient but those of `rest`, which go in a transaction of their own.
 
     Without any outcome the parcel was not tried; None: the kept connection was gone before MAIL was answered, and
-    another one may be. `is_lost` is the same for a new connection, whose attempt it was.
+    another one may be. `is_lost` is the same for a new connection, whose attempt it was. `transcript` is that of
+    the transaction, where there was one.
     """
 
     outcomes: tuple[Outcome, ...] | None
     rest: Parcel | None = None
     is_lost: bool = False
+    transcript: Transcript | None = None
+
+
+def load_at_once(means: Means, connection: Connection, parcel: Parcel) -> Load | None:
+    """The parcel's transaction, where it may begin with nothing to wait for or to tell before."""
+    try:
+        order = parcel.order
+        if means.promise is not None or missing(
+            order, connection.conversation.extensions, means.ways.settings.eight_bit
+        ):
+            return None
+        means.mail.reserve(parcel)
+    except (NotAnOrder, SpoolError):
+        # It is told when the parcel's turn comes.
+        return None
+    return Load(order, means.mail.cached(parcel))
 
 
 async def carry(means: Means, reached: Reached, parcel: Parcel, *, is_kept: bool) -> Carried:
     """One transaction; the connection is kept when it had something behind it before."""
+    refused = await _begin(means, reached, parcel, is_kept=is_kept)
+    return await conclude(means, reached, parcel, is_kept=is_kept) if refused is None else refused
+
+
+async def _begin(means: Means, reached: Reached, parcel: Parcel, *, is_kept: bool) -> Carried | None:
+    """Begin the transaction, or say why not."""
     connection, ways = reached.connection, means.ways
     conversation = connection.conversation
     try:
@@ -60,9 +84,14 @@ async def carry(means: Means, reached: Reached, parcel: Parcel, *, is_kept: bool
         # Not tried: what is sent and not written down would be sent twice.
         ways.write(events.SpoolTrouble(id=parcel.job.id, reason=str(error)))
         return Carried(())
-    answers = conversation.answers
     # Where a promise comes before the final dot, the mail data waits for that.
     connection.begin(order, means.mail.cached(parcel) if means.promise is None else None)
+    return None
+
+
+async def conclude(means: Means, reached: Reached, parcel: Parcel, *, is_kept: bool) -> Carried:
+    """The same for a transaction that has begun, and is the first of those that have not ended."""
+    connection, ways = reached.connection, means.ways
     while not isinstance(event := await connection.event(), Finished):
         if not isinstance(event, SendContent):
             raise AssertionError(f"{event} in a transaction")
@@ -71,11 +100,11 @@ async def carry(means: Means, reached: Reached, parcel: Parcel, *, is_kept: bool
                 return Carried(())
             await _send(means, connection, parcel)
         except asyncio.CancelledError:
-            if means.promise is not None and not connection.has_sent_the_dot:
+            if means.promise is not None and not connection.dots:
                 # The promise may be written down, and nobody is to decide about mail that cannot have arrived.
                 means.report(parcel, refusal(parcel, _STOPPED, reached.via, datetime.now(UTC)), reached.via)
             raise
-    is_lost = not connection.is_open and conversation.answers == answers
+    is_lost = not connection.is_open and event.result.is_unheard
     if is_lost:
         if is_kept:
             return Carried(None)
@@ -87,10 +116,10 @@ async def carry(means: Means, reached: Reached, parcel: Parcel, *, is_kept: bool
         event.result,
         reached.via,
         datetime.now(UTC),
-        reports="DSN" in conversation.extensions,
+        reports="DSN" in connection.conversation.extensions,
         is_divided=rest is not None,
     )
-    return Carried(outcomes, rest, is_lost)
+    return Carried(outcomes, rest, is_lost, event.transcript)
 
 
 async def _unfit(means: Means, order: Order, needs: Needs, parcel: Parcel, exchanger: str) -> Reply | None:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
-from typing import cast
+from typing import NamedTuple, cast
 
 from relayd.base.secured import Secured
 from relayd.base.tls import Codec, TlsError
@@ -23,6 +23,8 @@ from relayd.smtp.transcript import Transcript
 _AT_REST = (Phase.READY, Phase.CLOSED)
 # What has a time of its own, whatever came before.
 _APART = (Phase.FINAL, Phase.RESET)
+# Who answers mail data so soon is sent the next transaction's commands along with it.
+_QUICK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,19 @@ class Manner:
     shake_hands: Callable[[], Codec] | None = None
 
 
+class Load(NamedTuple):
+    """One transaction to begin. Mail data that is at hand goes as soon as the exchanger wants it."""
+
+    order: Order
+    mail_data: bytes | None = None
+
+
 class Connection(asyncio.Protocol):
-    """The event loop's view of one connection; used by one courier. `transcript` began at connect()."""
+    """The event loop's view of one connection; used by one courier.
+
+    `transcript` began at connect(), and has what came before the first transaction. `following` is asked, as mail
+    data goes and the exchanger has been quick, for the transaction that begins along with it.
+    """
 
     conversation: Conversation
 
@@ -62,14 +75,18 @@ class Connection(asyncio.Protocol):
         self._answers = 0
         self._alarm: asyncio.TimerHandle | None = None
         self._rings = 0.0
-        # Of the transaction, until the exchanger wants it.
+        # Of the transaction that began last, until the exchanger wants it.
         self._mail_data: bytes | None = None
+        self.following: Callable[[], Load | None] | None = None
+        # When the final dot went, and whether the answer to the one before came soon.
+        self._dotted = 0.0
+        self._is_quick = False
         self._writable: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         # When it must have come to MAIL, or in a transaction to the final dot, by the event loop's clock.
         self._until = self._loop.time() + limits.opening
-        # Whether the exchanger may have the mail data of this transaction; reset by who has heard of its end.
-        self.has_sent_the_dot = False
+        # Of how many transactions the exchanger may have the mail data; counted down by who has heard of an end.
+        self.dots = 0
 
     # Called by the event loop.
 
@@ -85,6 +102,8 @@ class Connection(asyncio.Protocol):
         conversation = self.conversation
         before = conversation.phase
         conversation.feed(data)
+        if before is Phase.FINAL and conversation.phase is not Phase.FINAL:
+            self._is_quick = self._loop.time() < self._dotted + _QUICK_SECONDS
         if self.greeting_s is None and conversation.greeting is not None:
             self.greeting_s = self.transcript.seconds
         if conversation.phase is Phase.TLS:
@@ -141,14 +160,13 @@ class Connection(asyncio.Protocol):
     # Called by the courier.
 
     def begin(self, order: Order, mail_data: bytes | None = None) -> None:
-        """Begin a transaction; only when READY.
-
-        Mail data that is at hand goes as soon as the exchanger wants it; without it there is a SendContent then.
-        """
-        self._until = self._loop.time() + self._limits.transaction
-        self._mail_data = mail_data
-        self.conversation.begin(order)
+        """Begin a transaction; only when READY. Without mail data there is a SendContent when it is wanted."""
+        self._begin(order, mail_data)
         self._flush()
+
+    def begin_nothing(self) -> None:
+        """The process ends: no mail data goes by itself from here on, and no transaction follows."""
+        self._mail_data = self.following = None
 
     @property
     def is_open(self) -> bool:
@@ -228,17 +246,38 @@ class Connection(asyncio.Protocol):
         if self._waiter is None or self._waiter.done():
             return
         assert self._mail_data is not None
-        mail_data, self._mail_data = self._mail_data, None
-        wanted = self.conversation.news.popleft()
+        # Before it, the end of another transaction may wait to be heard.
+        wanted = self.conversation.news.pop()
         assert isinstance(wanted, SendContent)
-        self.send_small_content(mail_data)
+        self.send_small_content(self._mail_data)
 
     def _finish_content(self, octets: bytes) -> None:
         if self.conversation.phase is Phase.CONTENT:
             # The conversation must know before the octets go: a connection lost from here on leaves a doubt.
             self.conversation.content_sent()
-            self.has_sent_the_dot = True
-            self._transport.write(octets)
+            self.dots += 1
+            self._dotted = self._loop.time()
+            self._mail_data = None
+            self._transport.write(octets + self._follow())
+
+    def _follow(self) -> bytes:
+        """Begin the transaction that may follow: its commands, which go with the end of the mail data.
+
+        Where an exchanger takes its time, the mail waits for a connection that is free before this one is.
+        """
+        conversation = self.conversation
+        if self.following is None or not self._is_quick or not conversation.may_follow:
+            return b""
+        load = self.following()
+        if load is None:
+            return b""
+        self._begin(*load)
+        return conversation.output()
+
+    def _begin(self, order: Order, mail_data: bytes | None) -> None:
+        self._until = self._loop.time() + self._limits.transaction
+        self._mail_data = mail_data
+        self.conversation.begin(order)
 
     def _answer(self) -> "asyncio.Future[None]":
         """Done when the answers that are waited for have come to something; only while nothing has happened."""

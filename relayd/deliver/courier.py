@@ -7,11 +7,13 @@ that turns out to be gone before MAIL is answered was no attempt, and the parcel
 While others wait for its place, it gives that back after a few parcels.
 """
 
+from collections import deque
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
-from relayd.deliver.carriage import Carried, carry
-from relayd.deliver.connection import Connection
+from relayd.deliver.carriage import Carried, carry, conclude, load_at_once
+from relayd.deliver.connection import Connection, Load
 from relayd.deliver.hop import Hop, Reached, Unreached
 from relayd.deliver.means import Means
 from relayd.deliver.parcel import Parcel, refusal, with_transcript
@@ -54,6 +56,13 @@ class Courier:
         self._connection: Connection | None = None
         # Whether it had something behind it, a transaction or idle time: the exchanger may be tired of it.
         self._is_kept = False
+        # Of the connection: how many transactions it may carry, how many have begun, until when it is young, and
+        # whether another one is to come after it.
+        self._most = self._served = 0
+        self._until = 0.0
+        self._is_done = False
+        # The parcels whose transactions have begun behind the one under way.
+        self._ahead: deque[tuple[Reached, Parcel]] = deque()
 
     @property
     def is_connected(self) -> bool:
@@ -63,7 +72,7 @@ class Courier:
     @property
     def is_past_the_dot(self) -> bool:
         """Whether the exchanger may have the message: what it says, or has just said, must be reported."""
-        return self.has_parcel and self._connection is not None and self._connection.has_sent_the_dot
+        return self.has_parcel and self._connection is not None and self._connection.dots > 0
 
     @property
     def has_parcel(self) -> bool:
@@ -112,6 +121,11 @@ class Courier:
             return Unreached(_NOT_IN_CLEAR, reached.via, dialogues=reached.dialogues())
         return None
 
+    def begin_nothing(self) -> None:
+        """The process ends: what is past its final dot is waited for, and nothing goes behind it."""
+        if self._connection is not None:
+            self._connection.begin_nothing()
+
     def give_up(self, why: Reply) -> None:
         """The time for the final reply is up; the courier hears of it and reports what is in doubt."""
         if self._connection is not None:
@@ -128,22 +142,63 @@ class Courier:
 
     async def _use(self, reached: Reached) -> int:
         """Carry parcels over one connection, as long as it is good and something comes; how many transactions."""
-        self._is_kept = False
-        until = self._means.ways.clock() + self._limits.age
-        most, served = self._lease.messages(self._limits.transactions), 0
-        while served < most:
-            is_old = served > 0 and self._means.ways.clock() >= until
-            if is_old or (served >= self._limits.turn and self._is_wanted):
+        connection = reached.connection
+        self._reached = reached
+        self._ahead.clear()
+        self._is_kept = self._is_done = False
+        self._until = self._means.ways.clock() + self._limits.age
+        self._most, self._served = self._lease.messages(self._limits.transactions), 0
+        connection.following = self._follow
+        goes_on = True
+        while goes_on:
+            has_begun = bool(self._ahead)
+            if not has_begun:
+                following = None if self._has_served else await self._next(self._reached)
+            elif self._waiting.is_closed and not connection.dots:
+                connection.abort()
                 break
-            following = await self._next(reached)
+            else:
+                following = self._ahead.popleft()
             if following is None:
                 break
-            reached, parcel = following
-            transactions = await self._serve(reached, parcel, most - served)
-            if not transactions:
-                break
-            served += transactions
-        return served
+            self._reached, parcel = following
+            goes_on = await self._serve(self._reached, parcel, has_begun=has_begun)
+        connection.following = None
+        return self._served
+
+    @property
+    def _has_served(self) -> bool:
+        """Whether the connection is given back, whatever waits."""
+        if self._is_done or self._served >= self._most:
+            return True
+        is_old = self._served > 0 and self._means.ways.clock() >= self._until
+        return is_old or (self._served >= self._limits.turn and self._is_wanted)
+
+    def _follow(self) -> Load | None:
+        """Take the next parcel as the mail data of this one goes, where nothing is to be waited for."""
+        parcel, connection = self._waiting.first, self._reached.connection
+        if (
+            parcel is None
+            or self._lease.paces
+            or connection.is_fallback
+            or self._means.is_behind()
+            or self._has_served
+            or not self._hop.may_follow(connection)
+            or (load := load_at_once(self._means, connection, parcel)) is None
+        ):
+            return None
+        kept = self._hop.kept(self._reached)
+        if kept is None:
+            self._is_done = True
+            return None
+        self._waiting.take()
+        self._ahead.append((kept, parcel))
+        self._begins()
+        return load
+
+    def _begins(self) -> None:
+        self._served += 1
+        self._hop.carries()
 
     @property
     def _is_wanted(self) -> bool:
@@ -190,7 +245,9 @@ class Courier:
         return has_waited(first.job.envelope.arrived, datetime.now(UTC))
 
     async def _may_follow(self, connection: Connection) -> bool:
-        """Wait for the slot of the rest of a parcel, which is a message more; whether it may go now."""
+        """Wait for the slot of the rest of a parcel, which is a message more; whether it may go next."""
+        if self._ahead or self._served >= self._most:
+            return False
         slot = self._lease.take_slot()
         if not slot:
             return slot is not None
@@ -200,38 +257,42 @@ class Courier:
         self._lease.give_slot_back()
         return False
 
-    async def _serve(self, reached: Reached, parcel: Parcel, most: int) -> int:
-        """Carry one parcel, in as many transactions as the exchanger wants; how many, 0 when it is gone."""
+    async def _serve(self, reached: Reached, parcel: Parcel, *, has_begun: bool) -> bool:
+        """Carry one parcel, in as many transactions as the exchanger wants; whether the connection goes on."""
         rest: Parcel | None = parcel
-        transactions = 0
+        work, connection, is_first = carry, reached.connection, True
+        if has_begun:
+            work = conclude
         while rest is not None:
-            if transactions == most or (transactions and not await self._may_follow(reached.connection)):
+            if not is_first and not await self._may_follow(connection):
                 self._waiting.put_back(rest)
                 break
-            transactions += 1
             self._parcel = parcel = rest
-            # What is said from here on is about this parcel, and nothing before it about another.
-            reached.connection.transcript.begin()
-            self._hop.carries()
+            if work is carry:
+                self._begins()
             try:
-                carried = await carry(self._means, reached, parcel, is_kept=self._is_kept)
+                carried = await work(self._means, reached, parcel, is_kept=self._is_kept)
             except Exception as error:
                 self._means.bug(f"delivery of {parcel.job.id}", error)
-                reached.connection.abort()
+                connection.abort()
                 carried = Carried(refusal(parcel, INTERNAL, reached.via, datetime.now(UTC)))
             self._parcel = None
-            reached.connection.has_sent_the_dot = False
+            connection.dots = max(0, connection.dots - 1)
             if carried.outcomes is None:
                 self._waiting.put_back(parcel)
                 self._lease.give_slot_back()
-                return 0
+                self._served -= 1
+                if has_begun:
+                    self._hop.lost_following(connection)
+                return False
             self._is_kept = True
-            rest = carried.rest
+            rest, work, is_first = carried.rest, carry, False
             if rest is not None:
                 self._means.divide(parcel)
-            self._means.report(parcel, with_transcript(carried.outcomes, reached.dialogues), reached.via)
+            told = partial(reached.dialogues, carried.transcript)
+            self._means.report(parcel, with_transcript(carried.outcomes, told), reached.via)
             if carried.is_lost:
                 self._employer.lost()
             elif has_delivery(carried.outcomes):
                 self._employer.carried()
-        return transactions
+        return True

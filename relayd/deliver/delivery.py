@@ -90,6 +90,7 @@ class DeliveryProcess:
                 report=self._accounts.report,
                 postpone=self._accounts.postpone,
                 divide=self._accounts.divide,
+                is_behind=self._accounts.is_behind,
                 caught_up=self._accounts.caught_up,
                 promise=self._accounts.promise if post.config.delivery.in_doubt == "hold" else None,
                 bug=self._voice.bug,

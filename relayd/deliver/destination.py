@@ -128,6 +128,8 @@ class Destination:
     def stop(self) -> list["asyncio.Task[None]"]:
         """Close what is not past its final dot, let idle couriers say QUIT; give all tasks that still run."""
         self._is_stopped = True
+        for courier in self._couriers:
+            courier.begin_nothing()
         self._cancel(lambda courier: courier.has_parcel or not courier.is_connected)
         self._waiting.close()
         if self._pause is not None:

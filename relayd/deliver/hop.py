@@ -22,6 +22,7 @@ from relayd.deliver.ranking import Ranked, rank, why_keep
 from relayd.deliver.security import approach
 from relayd.deliver.ways import Ways
 from relayd.smtp.reply import Reply, reply
+from relayd.smtp.transcript import Transcript
 from relayd.spool.dialogue import Dialogue
 
 # So many messages go to an exchanger that is one of several before its greeting is heard again.
@@ -67,9 +68,9 @@ class Reached:
     failed: tuple[Dialogue, ...] = ()
     holds: _Holds | None = None
 
-    def dialogues(self) -> tuple[Dialogue, ...]:
-        """What was said in this attempt so far."""
-        return (*self.failed, dialogue_of(self.connection.candidate, self.connection.transcript))
+    def dialogues(self, transcript: Transcript | None = None) -> tuple[Dialogue, ...]:
+        """What was said in this attempt; `transcript` is its transaction's, None where there was none."""
+        return (*self.failed, dialogue_of(self.connection.candidate, transcript or self.connection.transcript))
 
 
 class Hop:
@@ -84,6 +85,8 @@ class Hop:
         self._arrivals = 0
         # At which transaction an exchanger's greeting was heard last.
         self._heard: dict[str, int] = {}
+        # Exchangers that did not answer what went along with mail data.
+        self._alone: set[str] = set()
 
     async def reach(
         self,
@@ -150,6 +153,14 @@ class Hop:
     def _unheard(self) -> dict[str, int]:
         transactions = self._share.transactions
         return {exchanger: transactions - heard for exchanger, heard in self._heard.items()}
+
+    def may_follow(self, connection: Connection) -> bool:
+        """Whether its exchanger is sent commands along with mail data; not where that has failed once."""
+        return connection.candidate.exchanger not in self._alone
+
+    def lost_following(self, connection: Connection) -> None:
+        """Commands that went along with mail data were not answered."""
+        self._alone.add(connection.candidate.exchanger)
 
     def carries(self) -> None:
         """One more transaction begins on a connection that was reached here."""

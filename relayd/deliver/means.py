@@ -20,8 +20,8 @@ class Means:
 
     A parcel that is postponed was not tried, and comes again at an instant. One that is divided will be reported
     in two. `promise`, where there is one, writes down before the mail data goes that it may have arrived; it
-    raises SpoolError. `caught_up` waits while the spool is far behind with what exchangers have taken. `leaving`
-    are the connections that have said QUIT.
+    raises SpoolError. `is_behind` says whether the spool is far behind with what exchangers have taken, and
+    `caught_up` waits until it is not. `leaving` are the connections that have said QUIT.
     """
 
     ways: Ways
@@ -31,6 +31,7 @@ class Means:
     postpone: Callable[[Parcel, datetime], None]
     divide: Callable[[Parcel], None]
     promise: Callable[[Parcel, Via], Awaitable[None]] | None
+    is_behind: Callable[[], bool]
     caught_up: Callable[[], Awaitable[None]]
     bug: Callable[[str, Exception], None]
     leaving: set["asyncio.Future[None]"] = field(default_factory=set)

@@ -3,8 +3,9 @@
 Replies go in by `feed`, commands come out of `output`, and `next_event` says what happened: the server is
 ready, it wants the mail data, a transaction ended, the conversation is over. While `phase` is TLS, whoever has
 the connection shakes hands, and says so by `secured`. Commands are pipelined when the server offers PIPELINING
-(RFC 2920). Each reply answers the first command sent that has none yet, and its first digit decides (section
-4.3.2). A reply that answers nothing ends the conversation: once that is out of step, a 250 may be about anything.
+(RFC 2920), those of the next transaction behind the mail data of the one before. Each reply answers the first
+command sent that has none yet, and its first digit decides (section 4.3.2). A reply that answers nothing ends the
+conversation: once that is out of step, a 250 may be about anything.
 
 Refuses to know sockets, clocks and queues; `phase` says what is waited for, and `TIMEOUTS` how long. A server
 that does not keep to the protocol ends the conversation with a reply that says so; nothing it says raises.
@@ -35,18 +36,22 @@ from relayd.smtp.transcript import Transcript
 class Conversation:
     """One connection's dialogue, from the greeting to QUIT, through any number of transactions.
 
-    `name` is what EHLO says; `transcript` is told all that is said, but for credentials. `terms` are what the
-    server has to come to before it is ready.
+    `name` is what EHLO says; `transcript` is told all that is said before the first transaction, but for
+    credentials; each of these has its own, which begins with that. `terms` are what the server has to come to
+    before it is ready.
     """
 
     def __init__(self, name: str, transcript: Transcript | None = None, terms: Terms | None = None) -> None:
         terms = terms or Terms()
         self._opening = Opening(name, terms)
         self._credentials = terms.credentials
-        self._transcript = transcript or Transcript()
+        # Where what is heard goes, and what is said.
+        self.transcript = transcript or Transcript()
         self._parser = Parser()
         self._commands = Commands()
         self._transaction: Transaction | None = None
+        # The one behind it, which has begun before the final reply to the first.
+        self._following: Transaction | None = None
         # What is waited for now, and what is when no reply is due any more.
         self.phase = Phase.GREETING
         self._idle = Phase.READY
@@ -89,12 +94,11 @@ class Conversation:
             return
         if data:
             self._is_silent_in_tls = False
-        credentials, transcript = self._credentials, self._transcript
-        at = transcript.seconds
+        credentials, at = self._credentials, self.transcript.seconds
         try:
             for answer in self._parser.read(data):
                 masked = answer if credentials is None else credentials.masked(answer)
-                transcript.heard(masked, at)
+                self.transcript.heard(masked, at)
                 self._hear(masked)
                 if self.phase is Phase.CLOSED:
                     return
@@ -112,24 +116,38 @@ class Conversation:
         if not self._commands.octets:
             return b""
         commands, shown = self._commands.take()
-        self._transcript.said(shown)
+        # Behind the mail data nothing is said but what begins the next one.
+        (self.transcript if self._following is None else self._following.transcript).said(shown)
         return commands
 
     def secured(self, words: str) -> None:
         """The handshake is done; the words say how, for the transcript. Only while TLS."""
         assert self.phase is Phase.TLS
-        self._transcript.noted(words)
+        self.transcript.noted(words)
         self._is_silent_in_tls = True
         self._idle = Phase.READY
         self.answers += 1
         self._take(self._opening.secure())
 
+    @property
+    def may_follow(self) -> bool:
+        """Whether another transaction may begin behind this one, whose mail data is on its way.
+
+        RFC 2920 section 3.1: the commands that begin it may be in one group with the end of the mail data.
+        """
+        return self._pipelines and self.phase is Phase.FINAL and self._following is None
+
     def begin(self, order: Order) -> None:
-        """Start a transaction; only while READY."""
-        assert self.phase is Phase.READY
-        self._transaction = Transaction(order)
-        self._idle = Phase.CONTENT
-        self.phase = Phase.MAIL
+        """Start a transaction; only while READY, or when it `may_follow`."""
+        transaction = Transaction(order, self.transcript.transaction())
+        if self._transaction is None:
+            assert self.phase is Phase.READY
+            self._transaction, self.transcript = transaction, transaction.transcript
+            self._idle = Phase.CONTENT
+            self.phase = Phase.MAIL
+        else:
+            assert self.may_follow
+            self._following = transaction
         if self._pipelines:
             lines = order.mail(self.extensions), *order.rcpts(self.extensions), "DATA"
             phases = Phase.MAIL, *(Phase.RCPT,) * len(order.forward_paths), Phase.DATA
@@ -144,7 +162,7 @@ class Conversation:
         """
         if self.phase is not Phase.CLOSED:
             assert self.phase is Phase.CONTENT
-            self._transcript.said(b"[mail data and its end]\r\n")
+            self.transcript.said(b"[mail data and its end]\r\n")
             self._commands.expect(Phase.FINAL)
             self.phase = Phase.FINAL
 
@@ -158,7 +176,9 @@ class Conversation:
     def lose(self, reason: Reply) -> None:
         """The connection is gone or given up, for `reason`, which is not positive."""
         if self.phase is not Phase.CLOSED:
-            self._transcript.ended(reason)
+            self.transcript.ended(reason)
+            if self._following is not None:
+                self._following.transcript.ended(reason)
             self._end(reason)
 
     def _end(self, reason: Reply) -> None:
@@ -171,6 +191,7 @@ class Conversation:
             self.news.append(Over(reason))
         else:
             self._finish(reason, in_doubt=phase is Phase.FINAL)
+            self._finish_following(reason)
 
     def _say(self, phase: Phase, line: str, shown: str = "") -> None:
         self._commands.say(phase, line, shown)
@@ -272,6 +293,8 @@ class Conversation:
         else:
             self._under_way.is_answered = True
         self._finish(answer)
+        if answer.code == 421:
+            self._finish_following(answer)
 
     def _hear_reset(self, answer: Reply) -> None:
         if not answer.is_positive:
@@ -286,15 +309,22 @@ class Conversation:
         self._finish(_ENDED)
 
     def _finish(self, last: Reply, *, in_doubt: bool = False) -> None:
-        result = self._under_way.result(last, in_doubt=in_doubt)
-        self._transaction = None
+        transaction = self._under_way
+        self._transaction, self._following = self._following, None
+        if self._transaction is not None:
+            self.transcript = self._transaction.transcript
         if self.phase is not Phase.CLOSED:
-            self._idle = Phase.READY
+            self._idle = Phase.READY if self._transaction is None else Phase.CONTENT
             self.phase = self._commands.due or Phase.READY
         if _SEND_CONTENT in self.news:
             # The server took its 354 back before anybody heard of it.
             self.news.remove(_SEND_CONTENT)
-        self.news.append(Finished(result))
+        self.news.append(Finished(transaction.result(last, in_doubt=in_doubt), transaction.transcript))
+
+    def _finish_following(self, reason: Reply) -> None:
+        """The conversation has ended, and with it what had begun behind the mail data."""
+        if self._transaction is not None:
+            self._finish(reason)
 
     @property
     def _under_way(self) -> Transaction:

@@ -7,6 +7,7 @@ import msgspec
 
 from relayd.smtp.reply import Reply
 from relayd.smtp.transaction import Result
+from relayd.smtp.transcript import Transcript
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -21,9 +22,13 @@ class SendContent(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """The transaction is over; the conversation goes on unless `phase` is CLOSED."""
+    """A transaction is over, the first of those that have begun; `transcript` has what was said in it.
+
+    The conversation goes on unless `phase` is CLOSED.
+    """
 
     result: Result
+    transcript: Transcript
 
 
 class Over(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ import msgspec
 
 from relayd.smtp.order import Order
 from relayd.smtp.reply import Reply, reply
+from relayd.smtp.transcript import Transcript
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -14,6 +15,7 @@ class Result(msgspec.Struct, frozen=True):
 
     A reply to MAIL, DATA or the final dot that refuses stands for each forward-path it concerns. `in_doubt`
     are the indexes of those whose connection ended between the final dot and its reply (RFC 1047).
+    `is_unheard`: the server has answered none of it, not even MAIL.
     `deferred_rest` are those that were too many for one transaction, and may go in another one at once: their
     replies are transient, whatever the server called it (RFC 5321 section 4.5.3.1.10).
     """
@@ -21,12 +23,17 @@ class Result(msgspec.Struct, frozen=True):
     replies: tuple[Reply, ...]
     in_doubt: frozenset[int] = frozenset()
     deferred_rest: tuple[int, ...] = ()
+    is_unheard: bool = False
 
 
 class Transaction(msgspec.Struct):
-    """An order under way. `mail` and `data` are the replies to these commands, `recipients` those to RCPT."""
+    """An order under way. `mail` and `data` are the replies to these commands, `recipients` those to RCPT.
+
+    `transcript` has what is said in it.
+    """
 
     order: Order
+    transcript: Transcript
     mail: Reply | None = None
     recipients: list[Reply] = []
     data: Reply | None = None
@@ -74,7 +81,7 @@ class Transaction(msgspec.Struct):
                 doubtful.append(place)
         # A server that has no time for the first of them is not asked to take the rest.
         goes_on = not in_doubt and self.is_answered and not last.is_transient
-        return Result(tuple(replies), frozenset(doubtful), tuple(rest) if goes_on else ())
+        return Result(tuple(replies), frozenset(doubtful), tuple(rest) if goes_on else (), self.mail is None)
 
 
 def _says_too_many(answer: Reply) -> bool:

@@ -1,10 +1,10 @@
-"""A transcript: what both sides of one conversation said and when, for people who ask why mail was not taken.
+"""A transcript: what both sides said of one transaction and when, for people who ask why mail was not taken.
 
 It is kept as it comes and put into words only when somebody asks, since nobody asks about mail that was taken.
 Holds no mail data. The clock is handed in. Never fails: whatever a server says has become a reply or a reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from relayd.smtp.reply import Reply, printable
 
@@ -14,28 +14,34 @@ Clock = Callable[[], float]
 MOST_LINES = 40
 LONGEST_LINE = 200
 
+# When, in seconds since connect(), and what.
+_Said = tuple[float, Reply | bytes | str]
+
 
 class Transcript:
-    """One connection's, from connect() on: what came before the first transaction, and the last transaction."""
+    """That of a connection's opening, from connect() on, or of a transaction: the opening, and what came of it."""
+
+    __slots__ = ("_began", "_clock", "_opening", "_said")
 
     def __init__(self, clock: Clock = float) -> None:
         self._clock = clock
         self._began = clock()
         # Replies by the server, octets by us, and in words how it ended. The conversation bounds their number:
         # each reply answers a command, and the one that answers none is the last.
-        self._said: list[tuple[float, Reply | bytes | str]] = []
-        self._head: int | None = None
+        self._said: list[_Said] = []
+        self._opening: Sequence[_Said] | None = None
+
+    def transaction(self) -> "Transcript":
+        """That of the next one, which has nothing of those before it."""
+        made = Transcript.__new__(Transcript)
+        made._clock, made._began, made._said = self._clock, self._began, []
+        made._opening = self._said if self._opening is None else self._opening
+        return made
 
     @property
     def seconds(self) -> float:
         """How long ago connect() was."""
         return self._clock() - self._began
-
-    def begin(self) -> None:
-        """A transaction begins, and the one before it is forgotten."""
-        if self._head is None:
-            self._head = len(self._said)
-        del self._said[self._head :]
 
     def said(self, commands: bytes) -> None:
         """We said so."""
@@ -55,7 +61,8 @@ class Transcript:
 
     def lines(self) -> tuple[str, ...]:
         """Seconds since connect(), C or S for who said it or - for what happened, and what; the middle cut out."""
-        lines = [f"{seconds:.3f} {_short(line)}" for seconds, what in self._said for line in _lines(what)]
+        said = (*(self._opening or ()), *self._said)
+        lines = [f"{seconds:.3f} {_short(line)}" for seconds, what in said for line in _lines(what)]
         left_out = len(lines) - MOST_LINES + 1
         if left_out > 1:
             # The end says more than what led to it; the beginning has who it is.

@@ -77,6 +77,7 @@ class Town:
             mail=Mail(self.spool),
             report=self._report,
             promise=None,
+            is_behind=lambda: not self.is_near.is_set(),
             caught_up=self._caught_up,
             divide=self.divided.append,
             postpone=lambda parcel, due: self.postponed.append((parcel, due)),
