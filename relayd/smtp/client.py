@@ -135,7 +135,8 @@ class Conversation:
 
         RFC 2920 section 3.1: the commands that begin it may be in one group with the end of the mail data.
         """
-        return self._pipelines and self.phase is Phase.FINAL and self._following is None
+        has_gone = self.phase is Phase.FINAL and not self._commands.octets
+        return has_gone and self._pipelines and self._following is None
 
     def begin(self, order: Order) -> None:
         """Start a transaction; only while READY, or when it `may_follow`."""
@@ -147,6 +148,7 @@ class Conversation:
             self.phase = Phase.MAIL
         else:
             assert self.may_follow
+            transaction.is_behind = True
             self._following = transaction
         if self._pipelines:
             lines = order.mail(self.extensions), *order.rcpts(self.extensions), "DATA"
@@ -177,8 +179,6 @@ class Conversation:
         """The connection is gone or given up, for `reason`, which is not positive."""
         if self.phase is not Phase.CLOSED:
             self.transcript.ended(reason)
-            if self._following is not None:
-                self._following.transcript.ended(reason)
             self._end(reason)
 
     def _end(self, reason: Reply) -> None:
@@ -250,6 +250,10 @@ class Conversation:
                 self.news.append(Over(step.reason))
 
     def _hear_mail(self, answer: Reply) -> None:
+        if self._under_way.is_behind and answer.code in _NOT_UNDERSTOOD:
+            # It has lost some of what came with the mail data: that says nothing of this one, nor what comes next.
+            self.lose(reply(451, "4.5.0", f"protocol error: behind mail data: {answer}"))
+            return
         self._under_way.mail = answer
         if self._pipelines:
             return
@@ -324,6 +328,7 @@ class Conversation:
     def _finish_following(self, reason: Reply) -> None:
         """The conversation has ended, and with it what had begun behind the mail data."""
         if self._transaction is not None:
+            self.transcript.ended(reason)
             self._finish(reason)
 
     @property
@@ -347,6 +352,8 @@ _HEARERS: dict[Phase, Callable[[Conversation, Reply], None]] = {
     Phase.QUIT: Conversation._hear_quit,
 }
 
+# What a server says to the second half of a command, and to one whose first ones it has not seen (section 4.2.2).
+_NOT_UNDERSTOOD = (500, 502, 503)
 _SEND_CONTENT = SendContent()
 _INJECTED = reply(451, "4.7.5", "protocol error: more in the clear behind the reply to STARTTLS")
 _ENDED = reply(451, "4.4.2", "the conversation has ended")

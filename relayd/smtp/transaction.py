@@ -29,7 +29,7 @@ class Result(msgspec.Struct, frozen=True):
 class Transaction(msgspec.Struct):
     """An order under way. `mail` and `data` are the replies to these commands, `recipients` those to RCPT.
 
-    `transcript` has what is said in it.
+    `transcript` has what is said in it. It `is_behind` when its commands went behind mail data.
     """
 
     order: Order
@@ -39,6 +39,7 @@ class Transaction(msgspec.Struct):
     data: Reply | None = None
     # Whether the mail data was sent to somebody and answered.
     is_answered: bool = False
+    is_behind: bool = False
 
     @property
     def next_place(self) -> int | None:

@@ -16,7 +16,6 @@ import pytest
 from relayd.smtp.client import Conversation, Finished, Order, Over, Phase, Ready, SendContent, Terms, Wish
 from relayd.smtp.credentials import Credentials
 from relayd.smtp.reply import printable
-from relayd.smtp.transcript import Transcript
 
 FOLDER = Path(__file__).parent / "client_dialogues"
 ALL = sorted(FOLDER.glob("*.txt"))
@@ -108,8 +107,7 @@ def test_the_conversation_goes_as_the_dialogue_says(file: Path, bytewise: bool) 
     """All of our commands and no others, and what is told of each forward-path."""
     lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
     terms = terms_of(lines.pop(0)[3:] if lines[0].startswith("W:") else "")
-    transcript = Transcript()
-    play = Play(order_of(lines.pop(0).removeprefix("O: ")), Conversation("relay.example.org", transcript, terms))
+    play = Play(order_of(lines.pop(0).removeprefix("O: ")), Conversation("relay.example.org", terms=terms))
     heard = b""
     for line in lines:
         mark, _, text = line.partition(": ")
@@ -132,7 +130,7 @@ def test_the_conversation_goes_as_the_dialogue_says(file: Path, bytewise: bool) 
     play.hear(heard, bytewise=bytewise)
     assert (play.said, play.conversation.phase) == ([], Phase.CLOSED)
     if terms.credentials is not None:
-        told = "\n".join(transcript.lines()) + printable(play.ending or "") + play.replies
+        told = "\n".join(play.conversation.transcript.lines()) + printable(play.ending or "") + play.replies
         for secret in (terms.credentials.password, terms.credentials.plain, terms.credentials.login[1]):
             assert secret not in told
 

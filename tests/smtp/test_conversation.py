@@ -80,8 +80,13 @@ def is_over(client: Conversation) -> bool:
     return client.phase is Phase.CLOSED
 
 
-def converse(server: Server, orders: list[tuple[Order, bytes]], cut: Cut, filtered: bytes = b"") -> list[Result]:
-    """Carry octets between the two until the client has said QUIT; `filtered` is taken out of what it hears."""
+def converse(
+    server: Server, orders: list[tuple[Order, bytes]], cut: Cut, filtered: bytes = b"", *, follows: bool = False
+) -> list[Result]:
+    """Carry octets between the two until the client has said QUIT; `filtered` is taken out of what it hears.
+
+    Where it `follows`, each transaction that may begins with the mail data of the one before.
+    """
     client = Conversation("relay.example.org")
     results: list[Result] = []
     waiting = list(orders)
@@ -97,6 +102,8 @@ def converse(server: Server, orders: list[tuple[Order, bytes]], cut: Cut, filter
                     message = orders[len(results)][1]
                     content = b"".join(map(encoder.feed, cut(message))) + encoder.finish()
                     client.content_sent()
+                    if follows and waiting and client.may_follow:
+                        client.begin(waiting.pop(0)[0])
                 case Finished():
                     results.append(event.result)
                 case Ready():
@@ -105,7 +112,7 @@ def converse(server: Server, orders: list[tuple[Order, bytes]], cut: Cut, filter
             client.begin(waiting.pop(0)[0])
         elif client.phase is Phase.READY:
             client.quit()
-        outbound = client.output() + content
+        outbound = content + client.output()
         inbound = b"".join(map(server.hear, cut(outbound)))
         assert inbound or is_over(client), f"both wait, the client for: {client.phase.value}"
     return results
@@ -119,11 +126,15 @@ SERVERS = {
 }
 TRANSPORTS = pytest.mark.parametrize("cut", [whole, byte_by_byte, anyhow])
 DIALOGUES = pytest.mark.parametrize(("facts", "filtered"), SERVERS.values(), ids=SERVERS)
+FOLLOWS = pytest.mark.parametrize("follows", [False, True], ids=["one by one", "one behind the other"])
 
 
 @TRANSPORTS
 @DIALOGUES
-def test_several_transactions_go_over_one_connection(facts: Facts, filtered: bytes, cut: Cut) -> None:
+@FOLLOWS
+def test_several_transactions_go_over_one_connection(
+    facts: Facts, filtered: bytes, cut: Cut, follows: bool
+) -> None:
     """Each message arrives once, with its envelope, octet for octet, at those recipients that were taken."""
     server = Server(facts, frozenset({"gone@example.net", '"no body"@example.net'}))
     all_of_it = bytes(octet for octet in range(256) if octet not in b"\0\r\n") * 40
@@ -134,7 +145,7 @@ def test_several_transactions_go_over_one_connection(facts: Facts, filtered: byt
         (Order('"a\\"b"@c', ("c@d",), len(all_of_it), "8BITMIME"), all_of_it),
         (Order("a@b", ("c@d",)), b""),
     ]
-    results = converse(server, orders, cut, filtered)
+    results = converse(server, orders, cut, filtered, follows=follows)
     assert [[each.code for each in result.replies] for result in results] == [
         [250],
         [550, 250, 550, 250],
@@ -154,8 +165,9 @@ def test_several_transactions_go_over_one_connection(facts: Facts, filtered: byt
 
 @TRANSPORTS
 @DIALOGUES
+@FOLLOWS
 def test_a_message_over_the_limit_is_refused_and_the_next_one_goes(
-    facts: Facts, filtered: bytes, cut: Cut
+    facts: Facts, filtered: bytes, cut: Cut, follows: bool
 ) -> None:
     """With SIZE already at MAIL, without it at the final dot."""
     small = Facts(facts.hostname, facts.version, 1, facts.extended, maximum_message=100)
@@ -165,7 +177,7 @@ def test_a_message_over_the_limit_is_refused_and_the_next_one_goes(
         (Order("a@b", ("c@d", "e@f")), b"x" * 5000 + b"\r\n"),
         (Order("a@b", ("c@d",), 4), b"hi\r\n"),
     ]
-    results = converse(server, orders, cut, filtered)
+    results = converse(server, orders, cut, filtered, follows=follows)
     assert [[each.code for each in result.replies] for result in results] == [[552, 552], [552, 552], [250]]
     assert [message[2] for message in server.messages] == [b"hi\r\n"]
 
@@ -175,6 +187,21 @@ def test_a_message_over_the_limit_is_refused_and_the_next_one_goes(
 def test_whatever_a_message_file_holds_it_is_one_message_to_the_server(message: bytes) -> None:
     """And one that the strictest server takes: no bare CR or LF, no NUL, one end."""
     server = Server(Facts("mx.example.net", "1", 1, normalize=False))
-    (result,) = converse(server, [(Order("a@b", ("c@d",)), message)], whole)
-    assert [each.code for each in result.replies] == [250]
-    assert len(server.messages) == 1
+    orders = [(Order("a@b", ("c@d",)), message), (Order("b@b", ("d@d",)), message)]
+    results = converse(server, orders, whole, follows=True)
+    assert [each.code for result in results for each in result.replies] == [250, 250]
+    first, second = server.messages
+    assert (first[:2], second[:2]) == (("a@b", ["c@d"]), ("b@b", ["d@d"]))
+    assert first[2] == second[2]
+
+
+@pytest.mark.parametrize("last", [b"c@d", b"gone@example.net"], ids=["taken", "refused"])
+def test_our_server_reads_on_behind_mail_data(last: bytes) -> None:
+    """The commands of the next transaction in one segment with the end of the mail data (RFC 2920 section 3.1)."""
+    server = Server(Facts("mx.example.net", "1", 1), frozenset({"gone@example.net"}))
+    group = b"MAIL FROM:<a@b>\r\nRCPT TO:<%s>\r\nDATA\r\n"
+    assert server.hear(b"EHLO me\r\n" + group % b"c@d").endswith(b"\r\n354 End data with <CR><LF>.<CR><LF>\r\n")
+    replies = server.hear(b"one\r\n.\r\n" + group % last)
+    codes = [int(line[:3]) for line in replies.splitlines()]
+    assert codes == ([250, 250, 250, 354] if last == b"c@d" else [250, 250, 550, 503])
+    assert server.messages == [("a@b", ["c@d"], b"one\r\n")]

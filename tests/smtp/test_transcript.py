@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayd.smtp.client import Conversation, Order, Ready
+from relayd.smtp.client import Conversation, Finished, Order, Ready
 from relayd.smtp.reply import Reply, reply
 from relayd.smtp.transcript import LONGEST_LINE, MOST_LINES, Transcript
 from tests.smtp.script import DOT, EHLO, LOST, PIPELINING, Line, run
@@ -20,12 +20,11 @@ def told(*script: Line) -> list[str]:
     conversation = Conversation("me", transcript)
     for place, step in enumerate(script, start=1):
         if any(isinstance(event, Ready) for event in run(conversation, step)):
-            transcript.begin()
             conversation.begin(ORDER)
             run(conversation, *script[place:])
             break
     conversation.output()
-    return list(transcript.lines())
+    return list(conversation.transcript.lines())
 
 
 def words(*script: Line) -> list[str]:
@@ -90,22 +89,23 @@ def test_a_command_that_did_not_go_is_not_told() -> None:
 
 def test_a_transaction_on_a_kept_connection_begins_a_new_one() -> None:
     """After the greeting; nothing of the mail before it is left."""
-    transcript = Transcript()
-    conversation = Conversation("me", transcript)
+    opening = Transcript()
+    conversation = Conversation("me", opening)
     run(conversation, *EHLO)
     for path in ("first@c", "second@c"):
-        transcript.begin()
-        conversation.begin(Order("a@b", (path,)))
-        run(conversation, b"550 no\r\n", b"250 reset\r\n")
-    assert [line.partition(" ")[2] for line in transcript.lines()] == [
-        "S 220 mx ready",
-        "C EHLO me",
-        "S 250 mx",
-        "C MAIL FROM:<a@b>",
-        "S 550 no",
-        "C RSET",
-        "S 250 reset",
-    ]
+        conversation.begin(Order(path, ("b@c",)))
+        (finished,) = run(conversation, b"550 no\r\n", b"250 reset\r\n")
+        assert isinstance(finished, Finished)
+        assert [line.partition(" ")[2] for line in finished.transcript.lines()] == [
+            "S 220 mx ready",
+            "C EHLO me",
+            "S 250 mx",
+            f"C MAIL FROM:<{path}>",
+            "S 550 no",
+            "C RSET",
+            "S 250 reset",
+        ]
+    assert len(opening.lines()) == 3
 
 
 def test_the_middle_of_a_long_one_is_cut_out() -> None:
