@@ -41,12 +41,13 @@ class Carried(msgspec.Struct, frozen=True):
 
 
 def load_at_once(means: Means, connection: Connection, parcel: Parcel) -> Load | None:
-    """The parcel's transaction, where it may begin with nothing to wait for or to tell before."""
+    """The parcel's transaction, where it may begin with nothing to wait for or to tell before it.
+
+    To be called where there is no promise to be written down.
+    """
     try:
         order = parcel.order
-        if means.promise is not None or missing(
-            order, connection.conversation.extensions, means.ways.settings.eight_bit
-        ):
+        if missing(order, connection.conversation.extensions, means.ways.settings.eight_bit):
             return None
         means.mail.reserve(parcel)
     except (NotAnOrder, SpoolError):

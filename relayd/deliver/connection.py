@@ -23,8 +23,6 @@ from relayd.smtp.transcript import Transcript
 _AT_REST = (Phase.READY, Phase.CLOSED)
 # What has a time of its own, whatever came before.
 _APART = (Phase.FINAL, Phase.RESET)
-# Who answers mail data so soon is sent the next transaction's commands along with it.
-_QUICK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ class Connection(asyncio.Protocol):
         before = conversation.phase
         conversation.feed(data)
         if before is Phase.FINAL and conversation.phase is not Phase.FINAL:
-            self._is_quick = self._loop.time() < self._dotted + _QUICK_SECONDS
+            self._is_quick = self._loop.time() < self._dotted + self._limits.quick
         if self.greeting_s is None and conversation.greeting is not None:
             self.greeting_s = self.transcript.seconds
         if conversation.phase is Phase.TLS:
@@ -252,7 +250,8 @@ class Connection(asyncio.Protocol):
         self.send_small_content(self._mail_data)
 
     def _finish_content(self, octets: bytes) -> None:
-        if self.conversation.phase is Phase.CONTENT:
+        # What is written to a socket that closes does not go, and must leave no doubt.
+        if self.conversation.phase is Phase.CONTENT and not self._transport.is_closing():
             # The conversation must know before the octets go: a connection lost from here on leaves a doubt.
             self.conversation.content_sent()
             self.dots += 1

@@ -116,6 +116,9 @@ class Courier:
             raise
         finally:
             self._connection = None
+            # What had begun when the process ends, or a bug ended all of it.
+            while self._ahead:
+                self._waiting.put_back(self._ahead.pop()[1])
         if not served and reached.connection.is_fallback and self._waiting:
             # What waits may not go in the clear, and another connection would end in the same way.
             return Unreached(_NOT_IN_CLEAR, reached.via, dialogues=reached.dialogues())
@@ -144,18 +147,18 @@ class Courier:
         """Carry parcels over one connection, as long as it is good and something comes; how many transactions."""
         connection = reached.connection
         self._reached = reached
-        self._ahead.clear()
         self._is_kept = self._is_done = False
         self._until = self._means.ways.clock() + self._limits.age
         self._most, self._served = self._lease.messages(self._limits.transactions), 0
-        connection.following = self._follow
+        if not (self._lease.paces or connection.is_fallback or self._means.promise is not None):
+            connection.following = self._follow
         goes_on = True
         while goes_on:
             has_begun = bool(self._ahead)
             if not has_begun:
                 following = None if self._has_served else await self._next(self._reached)
             elif self._waiting.is_closed and not connection.dots:
-                connection.abort()
+                # The process ends, and the exchanger has no mail data of it.
                 break
             else:
                 following = self._ahead.popleft()
@@ -175,13 +178,23 @@ class Courier:
         return is_old or (self._served >= self._limits.turn and self._is_wanted)
 
     def _follow(self) -> Load | None:
-        """Take the next parcel as the mail data of this one goes, where nothing is to be waited for."""
-        parcel, connection = self._waiting.first, self._reached.connection
+        """Take the next parcel as the mail data of this one goes, where nothing is to be waited for.
+
+        Called by the connection, in the middle of what is about another parcel: it raises nothing.
+        """
+        parcel = self._waiting.first
+        if parcel is None:
+            return None
+        try:
+            return self._take_along(parcel)
+        except Exception as error:
+            self._means.bug(f"delivery of {parcel.job.id}", error)
+            return None
+
+    def _take_along(self, parcel: Parcel) -> Load | None:
+        connection = self._reached.connection
         if (
-            parcel is None
-            or self._lease.paces
-            or connection.is_fallback
-            or self._means.is_behind()
+            self._means.is_behind()
             or self._has_served
             or not self._hop.may_follow(connection)
             or (load := load_at_once(self._means, connection, parcel)) is None
@@ -244,9 +257,9 @@ class Courier:
             return first is not None
         return has_waited(first.job.envelope.arrived, datetime.now(UTC))
 
-    async def _may_follow(self, connection: Connection) -> bool:
+    async def _may_go_on(self, connection: Connection) -> bool:
         """Wait for the slot of the rest of a parcel, which is a message more; whether it may go next."""
-        if self._ahead or self._served >= self._most:
+        if self._ahead or self._served >= self._most or self._waiting.is_closed:
             return False
         slot = self._lease.take_slot()
         if not slot:
@@ -260,11 +273,9 @@ class Courier:
     async def _serve(self, reached: Reached, parcel: Parcel, *, has_begun: bool) -> bool:
         """Carry one parcel, in as many transactions as the exchanger wants; whether the connection goes on."""
         rest: Parcel | None = parcel
-        work, connection, is_first = carry, reached.connection, True
-        if has_begun:
-            work = conclude
+        work, connection, is_first = conclude if has_begun else carry, reached.connection, True
         while rest is not None:
-            if not is_first and not await self._may_follow(connection):
+            if not is_first and not await self._may_go_on(connection):
                 self._waiting.put_back(rest)
                 break
             self._parcel = parcel = rest
@@ -274,7 +285,8 @@ class Courier:
                 carried = await work(self._means, reached, parcel, is_kept=self._is_kept)
             except Exception as error:
                 self._means.bug(f"delivery of {parcel.job.id}", error)
-                connection.abort()
+                # The conversation has to know, or what has begun behind this would go on.
+                connection.give_up(INTERNAL)
                 carried = Carried(refusal(parcel, INTERNAL, reached.via, datetime.now(UTC)))
             self._parcel = None
             connection.dots = max(0, connection.dots - 1)
@@ -282,7 +294,7 @@ class Courier:
                 self._waiting.put_back(parcel)
                 self._lease.give_slot_back()
                 self._served -= 1
-                if has_begun:
+                if work is conclude:
                     self._hop.lost_following(connection)
                 return False
             self._is_kept = True

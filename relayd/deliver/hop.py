@@ -85,8 +85,6 @@ class Hop:
         self._arrivals = 0
         # At which transaction an exchanger's greeting was heard last.
         self._heard: dict[str, int] = {}
-        # Exchangers that did not answer what went along with mail data.
-        self._alone: set[str] = set()
 
     async def reach(
         self,
@@ -155,12 +153,12 @@ class Hop:
         return {exchanger: transactions - heard for exchanger, heard in self._heard.items()}
 
     def may_follow(self, connection: Connection) -> bool:
-        """Whether its exchanger is sent commands along with mail data; not where that has failed once."""
-        return connection.candidate.exchanger not in self._alone
+        """Whether its exchanger is sent commands along with mail data; not where that has failed."""
+        return not self._ways.loners.has(connection.candidate.exchanger, self._ways.clock())
 
     def lost_following(self, connection: Connection) -> None:
         """Commands that went along with mail data were not answered."""
-        self._alone.add(connection.candidate.exchanger)
+        self._ways.loners.add(connection.candidate.exchanger, self._ways.clock())
 
     def carries(self) -> None:
         """One more transaction begins on a connection that was reached here."""

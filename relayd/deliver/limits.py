@@ -16,7 +16,9 @@ class Limits:
     since it holds a place that other mail needs. A kept connection is given back after `transactions`, when it is
     older than `age`, or when it had nothing to do for `idle`; while others wait for its place, as soon as it has
     nothing to do, or after a `turn` of messages. A message whose slot by a configured rate is further away than
-    `idle` waits without a connection.
+    `idle` waits without a connection. An exchanger that has answered mail data in less than `quick` is sent the
+    next transaction's commands along with the mail data that follows; one that did not answer those is not for
+    `alone`.
 
     A destination: after `reach` no further address is tried in the same attempt; no further connection is
     opened for `growth` after one was refused beside others that work. While the queue is full, a destination
@@ -30,7 +32,7 @@ class Limits:
     it is collected for `collect`.
 
     The process: at most `in_flight` messages are claimed, `at_once` in one turn. While `unrecorded` messages that
-    exchangers have taken are not yet recorded, no further one goes, since a kill would send each of them again.
+    exchangers have taken are not yet recorded, no further one begins, since a kill would send each of them again.
     The folders are read every `poll_new` and `poll_cur`. After an error of the disk the next try is `trouble`
     away, then twice as far, up to `trouble_most`. At a stop, servers have `farewell` to answer QUIT and the disk
     `last_write`.
@@ -44,6 +46,8 @@ class Limits:
     transactions: int = 100
     age: float = 300.0
     turn: int = 10
+    quick: float = 1.0
+    alone: float = 86_400.0
 
     reach: float = 600.0
     growth: float = 30.0

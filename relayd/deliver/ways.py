@@ -18,6 +18,7 @@ from relayd.deliver.backoff import Backoffs
 from relayd.deliver.exchangers import IP, Candidate, Ourselves
 from relayd.deliver.handshakes import Handshakes
 from relayd.deliver.limits import Limits
+from relayd.deliver.loners import Loners
 from relayd.deliver.measures import Latencies
 from relayd.deliver.outward import Outward
 from relayd.deliver.resolve import Resolver
@@ -42,6 +43,7 @@ class Ways:
     handshakes: Handshakes
     shares: Shares
     outward: Outward
+    loners: Loners
     backoffs: Backoffs
     dice: random.Random
     clock: Clock
@@ -87,6 +89,7 @@ def ways_of(
         latencies=Latencies(),
         shares=Shares(),
         outward=Outward(),
+        loners=Loners(limits.alone),
         handshakes=Handshakes(),
         backoffs=Backoffs(config.delivery.retry, dice),
         dice=dice,

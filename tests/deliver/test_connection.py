@@ -9,14 +9,14 @@ from ipaddress import ip_address
 import pytest
 
 from relayd.deliver.connecting import connect
-from relayd.deliver.connection import Connection, Manner
+from relayd.deliver.connection import Connection, Load, Manner
 from relayd.deliver.exchangers import Candidate
 from relayd.deliver.limits import Limits
 from relayd.smtp.client import Event, Finished, Order, Over, Phase, Ready, SendContent
 from relayd.smtp.reply import Reply
 from relayd.smtp.transcript import Transcript
 from tests.deliver.peer import peer, saying
-from tests.deliver.running import on_each_loop, run
+from tests.deliver.running import LONGEST_SECONDS, on_each_loop, run
 from tests.world.exchanger import Exchanger
 
 PATIENT = Limits()
@@ -443,7 +443,7 @@ def test_mail_data_that_is_at_hand_goes_when_it_is_wanted(loop: str) -> None:
         for number in range(2):
             connection.begin(ORDER, b"Subject: %d\r\n\r\n.dot\r\nno end" % number)
             assert replies(await connection.event()) == ["250 2.0.0 Ok"]
-            assert connection.has_sent_the_dot
+            assert connection.dots == number + 1
             assert await connection.is_ready()
         await connection.leave()
 
@@ -465,7 +465,7 @@ def test_mail_data_at_hand_does_not_go_to_an_exchanger_that_takes_nobody(loop: s
             connection = await ready(to)
             connection.begin(ORDER, b"text\r\n")
             assert replies(await connection.event()) == ["550 no"]
-            assert not connection.has_sent_the_dot
+            assert connection.dots == 0
             assert await connection.is_ready()
             connection.begin(ORDER)
             assert replies(await connection.event()) == ["421 a"]
@@ -486,10 +486,72 @@ def test_mail_data_at_hand_stays_when_who_waits_was_cancelled(loop: str) -> None
                 await asyncio.sleep(0)
             waiting.cancel()
             connection.data_received(b"354 go on\r\n")
-            assert not connection.has_sent_the_dot
+            assert connection.dots == 0
             connection.abort()
 
     run(main, loop)
+
+
+@on_each_loop
+def test_mail_data_that_finds_the_socket_closed_leaves_no_doubt(loop: str) -> None:
+    """What is written then does not go; the conversation hears of it a moment later."""
+
+    async def main() -> None:
+        async with peer(comes_to_content) as to:
+            connection = await ready(to)
+            connection.begin(ORDER)
+            assert await connection.event() == SendContent()
+            connection.abort()
+            connection.send_small_content(b"text\r\n")
+            event = await connection.event()
+            assert isinstance(event, Finished)
+            assert (event.result.in_doubt, connection.dots) == (frozenset(), 0)
+
+    run(main, loop)
+
+
+@on_each_loop
+def test_who_is_asked_for_the_next_transaction_is_asked_behind_a_quick_answer_only(loop: str) -> None:
+    """And not again before that one's own mail data goes; its commands are in one write with it."""
+    asked: list[int] = []
+    heard: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 a\r\n")
+        await reader.readline()
+        writer.write(b"250-a\r\n250 PIPELINING\r\n")
+        for _ in range(4):
+            await reader.readuntil(b"DATA\r\n")
+            writer.write(b"250 a\r\n250 a\r\n354 a\r\n")
+            await reader.readuntil(b"\r\n.\r\n")
+            heard.append(bytes(reader._buffer))  # type: ignore[attr-defined]
+            writer.write(b"250 taken\r\n")
+        await reader.read()
+
+    def following() -> Load | None:
+        asked.append(len(heard))
+        return Load(ORDER, b"third\r\n") if len(asked) == 1 else None
+
+    async def main() -> None:
+        async with peer(script) as to:
+            connection = await ready(to, Limits(quick=LONGEST_SECONDS))
+            connection.following = following
+            for number in range(2):
+                connection.begin(ORDER, b"%d\r\n" % number)
+                assert replies(await connection.event()) == ["250 taken"]
+            assert replies(await connection.event()) == ["250 taken"]
+            assert asked == [1, 2]
+            assert await connection.is_ready()
+            assert connection.dots == 3
+            connection.begin_nothing()
+            connection.begin(ORDER, b"fourth\r\n")
+            assert replies(await connection.event()) == ["250 taken"]
+            assert asked == [1, 2]
+            connection.abort()
+
+    run(main, loop)
+    group = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"
+    assert heard == [b"", group, b"", b""]
 
 
 @on_each_loop

@@ -863,17 +863,17 @@ def test_a_destination_that_carries_keeps_what_it_will_carry_soon(tmp_path: Path
     async def main() -> None:
         town = around.town(idle=0.01, backlog_least=5)
         destination = town.destination()
-        for each in letters(1000):
+        for each in letters(1500):
             destination.add(each)
         destination.relieve(1.0, town.ways.limits.backlog_least, is_full=True)
         await town.reported(60)
         done = len(town.reports)
         destination.relieve(1.0, town.ways.limits.backlog_least, is_full=True)
         given_back = town.kinds()[None]
-        assert given_back <= 1000 - done - 10 * 60 + 10
-        await town.reported(1000)
+        assert given_back <= 1500 - done - 10 * 60 + 10
+        await town.reported(1500)
         await left(town, destination)
-        assert town.kinds() == {Kind.DELIVERED: 1000 - given_back, None: given_back}
+        assert town.kinds() == {Kind.DELIVERED: 1500 - given_back, None: given_back}
 
     with surroundings(tmp_path) as around:
         run(main)
