@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import socket
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -337,6 +339,50 @@ def test_what_went_along_and_was_not_answered_goes_over_another_connection(
     others = [data for data in host.taken if data != data_of(letters(2)[1])]
     assert others == [data_of(each) for number, each in enumerate(letters(5)) if number != 1]
     assert all(b"MAIL" not in data for data in host.taken)
+
+
+def bytewise(listener: socket.socket, messages: Sequence[int]) -> None:
+    """Be an exchanger that reads no octet early, and closes after so many messages of each connection."""
+
+    def read(connection: socket.socket, end: bytes) -> None:
+        octets = b""
+        while not octets.endswith(end):
+            octet = connection.recv(1)
+            assert octet, octets
+            octets += octet
+
+    for count in messages:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"220 host.test\r\n")
+            read(connection, b"\r\n")
+            connection.sendall(b"250-host.test\r\n250-PIPELINING\r\n250 8BITMIME\r\n")
+            for _ in range(count):
+                read(connection, b"DATA\r\n")
+                connection.sendall(b"250 ok\r\n250 ok\r\n354 go on\r\n")
+                read(connection, b"\r\n.\r\n")
+                connection.sendall(b"250 taken\r\n")
+
+
+@on_each_loop
+def test_a_final_reply_is_heard_though_the_exchanger_resets_the_connection(tmp_path: Path, loop: str) -> None:
+    """What it has not read when it closes makes its kernel say RST, and the reply came before that."""
+
+    async def main() -> None:
+        town = around.town(ONE_CONNECTION, idle=0.01)
+        address, port = listener.getsockname()
+        destination = town.destination("a route", Route((address,), port))
+        for each in letters(4):
+            destination.add(each)
+        await town.reported(4)
+        await left(town, destination)
+        assert town.kinds() == {Kind.DELIVERED: 4}
+
+    with surroundings(tmp_path) as around, socket.create_server(("127.0.0.1", 0)) as listener:
+        exchanger = threading.Thread(target=bytewise, args=(listener, (2, 2)))
+        exchanger.start()
+        run(main, loop)
+        exchanger.join()
 
 
 def test_an_exchanger_is_alone_for_all_destinations_and_for_a_day(tmp_path: Path) -> None:
