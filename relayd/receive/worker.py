@@ -78,6 +78,7 @@ class Worker:
         self._disk = post.disk
         # Seconds of each group, from the committer's thread.
         self._commits: deque[float] = deque()
+        self._commit_began = 0.0
         self._listening = Listening(
             self.loop,
             post.listeners,
@@ -94,6 +95,7 @@ class Worker:
             self._commit_group,
             lambda since: post.slot.set("disk_since", since),
             post.turn,
+            self._write_group,
         )
         self._large = ThreadPoolExecutor(_LARGE_AT_ONCE, "large")
         # In milliseconds, the oldest first.
@@ -203,10 +205,16 @@ class Worker:
 
     # The committer's thread.
 
+    def _write_group(self, drafts: Sequence[Draft]) -> None:
+        """What has come of a group, before its turn to be committed."""
+        if not self._commit_began:
+            self._commit_began = time.monotonic()
+        self.intake.write(drafts)
+
     def _commit_group(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
-        began = time.monotonic()
         results = self.intake.commit(drafts)
-        self._commits.append(time.monotonic() - began)
+        self._commits.append(time.monotonic() - self._commit_began)
+        self._commit_began = 0.0
         self._hints.send([each for each in results if isinstance(each, str)])
         return results
 

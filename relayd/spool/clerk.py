@@ -8,6 +8,7 @@ that somebody can see that the disk hangs.
 """
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,15 +35,18 @@ class Clerk(Generic[T, R]):
         work: Callable[[Sequence[T]], Sequence[R]],
         busy_since: Callable[[int], None] = lambda milliseconds: None,
         turn: Turn | None = None,
+        prepare: Callable[[Sequence[T]], None] = lambda items: None,
     ) -> None:
         """`busy_since` is called on the thread, with milliseconds of the monotonic clock, 0 when it is idle.
 
-        Where it takes turns with others, a group grows while it waits for its own.
+        Where it takes turns with others, a group grows while it waits for its own. `prepare` is called with the
+        items before that, so that one works while another waits for the disk.
         """
         self._loop = loop
         self._work = work
         self._busy_since = busy_since
-        self._turn = turn
+        self._turn: contextlib.AbstractContextManager[object] = turn or contextlib.nullcontext()
+        self._prepare = prepare
         # The loop's: what is not handed over, how much that was in the last turn, and for how many it has grown.
         self._forming: list[tuple[T, Done[R]]] = []
         self._seen = self._turns = 0
@@ -79,39 +83,42 @@ class Clerk(Generic[T, R]):
             self._groups.put(group)
 
     def _run(self) -> None:
-        while group := self._next_group():
-            results: Sequence[R | Exception]
+        while (group := self._groups.get()) is not None:
             self._busy_since(int(time.monotonic() * 1000))
-            try:
-                results = self._work([item for item, _ in group])
-            except Exception as error:
-                results = [error] * len(group)
-            if self._turn is not None:
-                self._turn.give()
+            results = self._results_of(group)
             self._busy_since(0)
-            if len(results) != len(group):
-                results = [RuntimeError(f"{len(results)} results for {len(group)} items")] * len(group)
             try:
                 self._loop.call_soon_threadsafe(self._report, group, results)
             except RuntimeError:
                 # The loop has ended before a disk that hangs: nobody waits for it any more.
                 return
 
-    def _next_group(self) -> list[tuple[T, Done[R]]]:
-        """All that was handed in meanwhile, once there is something and this has its turn; nothing at the end."""
-        group = self._groups.get()
-        if group is None:
-            return []
-        if self._turn is not None:
-            self._turn.take()
+    def _results_of(self, group: list[tuple[T, Done[R]]]) -> Sequence[R | Exception]:
+        """What the work gives for each of a group, which takes in all that comes before its turn."""
+        try:
+            self._prepare([item for item, _ in group])
+            with self._turn:
+                if more := self._more():
+                    group += more
+                    self._prepare([item for item, _ in more])
+                results = self._work([item for item, _ in group])
+        except Exception as error:
+            return [error] * len(group)
+        if len(results) != len(group):
+            return [RuntimeError(f"{len(results)} results for {len(group)} items")] * len(group)
+        return results
+
+    def _more(self) -> list[tuple[T, Done[R]]]:
+        """All that was handed in meanwhile."""
+        found: list[tuple[T, Done[R]]] = []
         # Nobody else takes any, so this does not wait.
         while not self._groups.empty():
-            more = self._groups.get()
-            if more is None:
+            group = self._groups.get()
+            if group is None:
                 self._groups.put(None)
                 break
-            group += more
-        return group
+            found += group
+        return found
 
     def _report(self, group: Sequence[tuple[T, Done[R]]], results: Sequence[R | Exception]) -> None:
         for (_, done), result in zip(group, results, strict=True):

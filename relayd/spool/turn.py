@@ -21,6 +21,12 @@ class Turn:
         self._fd = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._patience = patience
 
+    def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(self, *raised: object) -> None:
+        self.give()
+
     def take(self) -> bool:
         """Wait for it; whether it came."""
         until = time.monotonic() + self._patience

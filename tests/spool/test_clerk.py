@@ -114,6 +114,7 @@ def test_a_group_goes_although_more_comes_with_each_turn() -> None:
 def test_what_comes_while_it_waits_for_its_turn_is_in_the_group() -> None:
     """Another process commits; and each gives its turn back, whatever comes of its work."""
     groups: list[int] = []
+    prepared: list[int] = []
     turn = Turn(30.0)
     assert turn.take()
 
@@ -124,9 +125,10 @@ def test_what_comes_while_it_waits_for_its_turn_is_in_the_group() -> None:
     async def asking() -> None:
         loop = asyncio.get_running_loop()
         last = loop.create_future()
-        clerk: Clerk[int, int] = Clerk(loop, "clerk", work, turn=turn)
+        clerk: Clerk[int, int] = Clerk(loop, "clerk", work, turn=turn, prepare=prepared.extend)
         clerk.submit(0, lambda result: None)
-        while clerk._forming or not clerk._groups.empty():
+        # Its preparation is no part of the turn.
+        while not prepared:
             await asyncio.sleep(0)
         for number in range(1, 6):
             clerk.submit(number, lambda result, n=number: last.set_result(None) if n == 5 else None)  # type: ignore[misc]
@@ -138,7 +140,30 @@ def test_what_comes_while_it_waits_for_its_turn_is_in_the_group() -> None:
 
     asyncio.run(asking())
     assert groups == [6]
+    assert prepared == [0, 1, 2, 3, 4, 5]
     assert turn.take()
+
+
+def test_an_error_of_the_preparation_is_the_result_of_each() -> None:
+    """The thread goes on, and has its turn the next time."""
+    results: list[object] = []
+
+    def prepare(items: Sequence[int]) -> None:
+        if 1 in items:
+            raise ValueError
+
+    async def asking() -> None:
+        loop = asyncio.get_running_loop()
+        clerk: Clerk[int, int] = Clerk(loop, "clerk", list, turn=Turn(), prepare=prepare)
+        for number in (1, 2):
+            heard = loop.create_future()
+            clerk.submit(number, heard.set_result)
+            results.append(await heard)
+        await asyncio.to_thread(clerk.close)
+
+    asyncio.run(asking())
+    assert isinstance(results[0], ValueError)
+    assert results[1] == 2
 
 
 def test_the_end_waits_for_what_was_handed_in_this_turn() -> None:

@@ -36,25 +36,50 @@ def failing(number: int, error: int, times: int = 1) -> Callable[[str, str], Non
 # The way in.
 
 
-def commit_three(disk: MemoryDisk) -> tuple[list[Draft], list[str | SpoolError]]:
-    """A group."""
+def commit_three(disk: MemoryDisk, early: int = 0) -> tuple[list[Draft], list[str | SpoolError]]:
+    """A group; the first ones are written before its turn."""
     intake = Intake(LAYOUT, 0, disk=disk, now=disk.clock)
     drafts = [intake.begin(envelope()) for _ in range(3)]
     for draft in drafts:
         draft.write(MAIL)
+    intake.write(drafts[:early])
     return drafts, intake.commit(drafts)
 
 
+def test_what_is_written_before_its_turn_is_not_written_again() -> None:
+    """The same calls, in another order."""
+    calls = []
+    for early in (0, 2, 3):
+        disk = memory_disk()
+        commit_three(disk, early)
+        calls.append(sorted(operation for operation, _ in disk.calls))
+    assert calls[0] == calls[1] == calls[2]
+
+
+def test_what_is_only_written_is_no_message() -> None:
+    """It is one after the commit."""
+    disk = memory_disk()
+    intake = Intake(LAYOUT, 0, disk=disk, now=disk.clock)
+    draft = intake.begin(envelope())
+    draft.write(MAIL)
+    intake.write([draft])
+    assert disk.take_all(LAYOUT.folder("new")) == {}
+    assert next(iter(disk.take_all(LAYOUT.folder("tmp")).values())).endswith(MAIL)
+    (name,) = intake.commit([draft])
+    assert disk.take_all(LAYOUT.folder("new")).keys() == {name}
+
+
+@pytest.mark.parametrize("early", [0, 2, 3])
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_failing_call_fails_the_draft_it_is_for(error: int) -> None:
+def test_a_failing_call_fails_the_draft_it_is_for(error: int, early: int) -> None:
     """Who hears a name has a message, who does not has none, but where the folder's sync failed."""
     calm = memory_disk()
     calm.calls.clear()
-    commit_three(calm)
+    commit_three(calm, early)
     for number in range(1, len(calm.calls) + 1):
         disk = memory_disk()
         disk.fault = failing(number, error)
-        drafts, results = commit_three(disk)
+        drafts, results = commit_three(disk, early)
         disk.fault = lambda operation, path: None
         there = disk.take_all(LAYOUT.folder("new"))
         uncertain = [each for each in results if isinstance(each, SpoolFailed) and each.uncertain]
