@@ -188,6 +188,7 @@ class _Reader(Reading):
                 user=process.user,
                 group=process.group,
                 workers=process.workers,
+                pin_workers=process.pin_workers,
                 pid_file=spool / "relayd.pid" if pid_file is None else _below(base, pid_file),
                 stop_timeout=self.value("[process]", "stop_timeout", process.stop_timeout, units.duration),
                 drain_timeout=self.value("[process]", "drain_timeout", process.drain_timeout, units.duration),

@@ -41,6 +41,7 @@ class Process(_Table, frozen=True):
     workers: Annotated[
         int, Meta(ge=0, le=256, description="write a whole number from 0 to 256; 0 is one a core")
     ] = 0
+    pin_workers: bool = True
     pid_file: Written = None
     stop_timeout: Written = "30s"
     drain_timeout: Written = "5m"

@@ -52,12 +52,14 @@ class Auth:
 class Process:
     """Who runs it, how many workers (0: one a core), and how long a stop may take.
 
-    `drain_timeout` is how long the sessions of a worker that was replaced may go on.
+    With `pin_workers` each stays on a processor of its own, where there is one for each. `drain_timeout` is how
+    long the sessions of a worker that was replaced may go on.
     """
 
     user: str | None
     group: str | None
     workers: int
+    pin_workers: bool
     pid_file: Path
     stop_timeout: float
     drain_timeout: float

@@ -24,6 +24,7 @@ from relayd.base.config import Config
 from relayd.base.counters import Board, Slot
 from relayd.base.log import Log
 from relayd.base.loop import factory
+from relayd.base.scheduling import processors
 from relayd.base.sections import Listener
 from relayd.base.tally import Tally
 from relayd.master import descriptors, extras, privileges
@@ -230,4 +231,4 @@ def _nowhere() -> Slot:
 
 
 def _workers(config: Config) -> int:
-    return config.process.workers or os.cpu_count() or 1
+    return config.process.workers or processors()

@@ -20,6 +20,7 @@ from relayd.base.config import Config
 from relayd.base.counters import Board
 from relayd.base.log import Log
 from relayd.base.loop import factory
+from relayd.base.scheduling import processors
 from relayd.base.source import Source
 from relayd.base.tally import Tally
 from relayd.master import descriptors, extras, handover, listeners, privileges
@@ -124,7 +125,7 @@ def prepare_spool(directory: Path, identity: Identity) -> None:
 
 
 def _common(config: Config, bound: Sequence[Bound], log: Log, patience: float) -> Common:
-    workers = config.process.workers or os.cpu_count() or 1
+    workers = config.process.workers or processors()
     room = room_for(workers)
     # The master's own slot, and those of the few that are no workers.
     board, tally = Board(1 + 2 * room), Tally(room)

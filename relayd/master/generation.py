@@ -6,6 +6,7 @@ fork. Making one raises IndexError when no place is left for it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from relayd.base.bound import Bound
 from relayd.base.channel import Channel
@@ -104,11 +105,12 @@ def generation(plan: Plan, common: Common) -> Generation:
 
         return Child(role, be, common.board.slot(place.slot), place, is_single=not is_worker)
 
-    def work(channel: Channel, place: Place) -> int:
+    def work(number: int, channel: Channel, place: Place) -> int:
         assert place.part is not None
         hand, slot = common.tally.hand(place.part), common.board.slot(place.slot)
+        own = (number, common.workers) if config.process.pin_workers else None
         return reception.serve(
-            WorkerPost(config, bound, common.hints, channel, slot, common.log, hand, turn=common.turn)
+            WorkerPost(config, bound, common.hints, channel, slot, common.log, hand, turn=common.turn, place=own)
         )
 
     def deliver(channel: Channel, place: Place) -> int:
@@ -128,7 +130,9 @@ def generation(plan: Plan, common: Common) -> Generation:
             ObservePost(config, config.metrics, common.board, slot, channel, common.log, patience=common.lock)
         )
 
-    workers = [child(f"worker {number + 1}", work, is_worker=True) for number in range(common.workers)]
+    workers = [
+        child(f"worker {number + 1}", partial(work, number), is_worker=True) for number in range(common.workers)
+    ]
     singles = [child("delivery", deliver)]
     if config.metrics is not None:
         singles.append(child("metrics", observe))

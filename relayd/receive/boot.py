@@ -10,7 +10,7 @@ import signal
 from relayd.base.begin import told_to_begin
 from relayd.base.channel import CANNOT_BOOT, RETIRED, Refused
 from relayd.base.loop import run
-from relayd.base.scheduling import take_long_turns
+from relayd.base.scheduling import stay, take_long_turns
 from relayd.base.tls import TlsError
 from relayd.receive.canary import CanaryError, rehearse
 from relayd.receive.post import Post
@@ -27,6 +27,8 @@ def serve(post: Post) -> int:
         # The master says when to end, by the channel: a signal to the whole group must not cut sessions.
         signal.signal(number, signal.SIG_IGN)
     take_long_turns()
+    if post.place is not None:
+        stay(*post.place)
     return run(_serve(post))
 
 

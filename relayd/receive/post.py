@@ -24,6 +24,7 @@ class Post:
     system calls go through; a disk that does not answer gets `grace` seconds when the time to retire is over. All
     deadlines are looked at every `sweep` seconds, and so is `memory`, the share of it that is available. So many
     seconds a client waits after its first `wrong_password`. `turn` is the one that all committers take.
+    `place` is its number, from 0, and of how many workers, where each is to stay on a processor of its own.
     """
 
     config: Config
@@ -39,3 +40,4 @@ class Post:
     memory: Callable[[], float] = available_memory
     wrong_password: float = 1.0
     turn: Turn = field(default_factory=Turn)
+    place: tuple[int, int] | None = None

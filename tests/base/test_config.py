@@ -55,7 +55,13 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
         hostname="relay.example.org",
         listeners=(Listener("localhost", 25, tls="starttls", auth="offered", proxy=False, trusted=()),),
         process=Process(
-            user=None, group=None, workers=0, pid_file=spool / "relayd.pid", stop_timeout=30.0, drain_timeout=300.0
+            user=None,
+            group=None,
+            workers=0,
+            pin_workers=True,
+            pid_file=spool / "relayd.pid",
+            stop_timeout=30.0,
+            drain_timeout=300.0,
         ),
         spool=Spool(directory=spool, minimum_free=10**9),
         relay=Relay(
@@ -121,6 +127,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         user = "mail"
         group = "post"
         workers = 3
+        pin_workers = false
         pid_file = "/run/relayd.pid"
         stop_timeout = "0s"
         drain_timeout = "90s"
@@ -188,7 +195,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         Listener("::1", 0, tls="off", auth="off", proxy=True, trusted=trusted),
         Listener("mail-in.example.org", 25, tls="implicit"),
     )
-    assert config.process == Process("mail", "post", 3, Path("/run/relayd.pid"), 0.0, 90.0)
+    assert config.process == Process("mail", "post", 3, False, Path("/run/relayd.pid"), 0.0, 90.0)
     assert config.spool == Spool(Path("/var/spool/relayd"), 0)
     assert config.relay == Relay(
         allow=(ip_network("10.0.0.5/32"), ip_network("2001:db8::/32")),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from relayd.base.scheduling import processors
 from tests.world.network import free_port
 from tests.world.relay import USER, Relay, is_there, relay
 
@@ -52,6 +53,30 @@ def test_what_carries_mail_interrupts_nobody_and_delivery_comes_second() -> None
             for thread in map(int, os.listdir(f"/proc/{pid}/task")):
                 assert os.sched_getscheduler(thread) == os.SCHED_BATCH
                 assert os.getpriority(os.PRIO_PROCESS, thread) == its_nice
+
+
+@pytest.mark.skipif(processors() < 2, reason="this machine has one processor")
+def test_each_worker_stays_on_a_processor_of_its_own() -> None:
+    """With all of its threads, also one that is started again; the others go where they like, by a setting all."""
+    everywhere = os.sched_getaffinity(0)
+    with relay() as running:
+        running.config.write_text(running.config.read_text().replace("workers = 2", f"workers = {processors()}"))
+        running.start()
+        running.replace("worker 1")
+        workers = running.pids("worker")
+        found = [[os.sched_getaffinity(int(each)) for each in os.listdir(f"/proc/{pid}/task")] for pid in workers]
+        assert sorted(max(each) for threads in found for each in threads[:1]) == sorted(everywhere)
+        assert all(len(each) == 1 and each == threads[0] for threads in found for each in threads)
+        for pid in (*running.pids("master"), *running.pids("delivery")):
+            assert os.sched_getaffinity(pid) == everywhere
+        running.config.write_text(
+            running.config.read_text().replace("[process]", "[process]\npin_workers = false")
+        )
+        assert running.command("reload").returncode == 0
+        running.wait(
+            lambda: all(os.sched_getaffinity(pid) == everywhere for pid in running.pids("worker")),
+            "workers that go where they like",
+        )
 
 
 def test_status_says_what_is_running_and_ends_with_3_when_nothing_is() -> None:
