@@ -5,6 +5,7 @@ the command is written; nothing raises.
 """
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -90,8 +91,10 @@ def client_name(argument: str) -> str | None:
     return name if 0 < len(name) <= _LONGEST_NAME else None
 
 
+# An application says the same few things again and again.
+@lru_cache(maxsize=256)
 def parse_mail(
-    argument: str, *, extended: bool, origin: str | None = None, authenticates: bool = False
+    argument: str, extended: bool, origin: str | None = None, authenticates: bool = False
 ) -> Mail | Reply:
     """Read what follows MAIL (section 4.1.1.2); `extended` says whether parameters may stand there.
 
@@ -127,8 +130,9 @@ def parse_mail(
     )
 
 
+@lru_cache(maxsize=256)
 def parse_rcpt(
-    argument: str, *, extended: bool = True, origin: str | None = None, smtputf8: bool = False
+    argument: str, extended: bool = True, origin: str | None = None, smtputf8: bool = False
 ) -> Rcpt | Reply:
     """Read what follows RCPT (section 4.1.1.3), `<postmaster>` without a domain included.
 

@@ -190,22 +190,16 @@ class Interpreter(Dialogue):
 
     def _mail(self, argument: str) -> Event | Reply:
         facts = self._facts
-        mail = command.parse_mail(
-            argument, extended=facts.extended, origin=self._origin, authenticates=facts.auth != "off"
-        )
+        mail = command.parse_mail(argument, facts.extended, self._origin, facts.auth != "off")
         if isinstance(mail, Mail) and mail.size is not None and mail.size > facts.maximum_message:
             return TOO_LARGE
         return mail
 
     def _rcpt(self, argument: str) -> Event | Reply:
         assert self.transaction is not None
-        rcpt = command.parse_rcpt(
-            argument,
-            extended=self._facts.extended,
-            origin=self._origin,
-            smtputf8=self.transaction.mail.smtputf8,
-        )
-        if isinstance(rcpt, Rcpt) and len(self.transaction.recipients) >= self._facts.maximum_recipients:
+        facts, transaction = self._facts, self.transaction
+        rcpt = command.parse_rcpt(argument, facts.extended, self._origin, transaction.mail.smtputf8)
+        if isinstance(rcpt, Rcpt) and len(transaction.recipients) >= facts.maximum_recipients:
             return wording.TOO_MANY_RECIPIENTS
         return rcpt
 
