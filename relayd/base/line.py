@@ -23,8 +23,6 @@ LONGEST = 4000
 # How much of each value is kept when the line is too long, from generous to what always fits; an ID does always.
 _LENGTHS = (1500, 600, 200, 50, 20)
 _encode = msgspec.json.Encoder().encode
-# The octets that stand in a line of text as they are, whatever word they are in.
-_PLAIN = bytes(octet for octet in range(0x20, 0x7F) if octet not in b'"\\')
 
 _TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)"
 # Who collects lines from standard error puts words of his own before them, the machine's name for one.
@@ -47,8 +45,8 @@ class Read(NamedTuple):
 
 def render(event: Event, format: Format, at: datetime, pid: int) -> bytes:
     """The event's line with its newline; `at` is UTC."""
-    # Much cheaper than isoformat: this is the cost of each message.
-    time = f"{_encode(at)[1:20].decode()}.{at.microsecond // 1000:03}Z"
+    # Much cheaper than isoformat: this is the cost of each message. No fraction is written of a whole second.
+    time = (_encode(at)[1:24] if at.microsecond else _encode(at)[1:20] + b".000").decode() + "Z"
     if format == "text":
         plain = _as_plain_text(time, pid, event)
         if plain is not None:
@@ -118,27 +116,29 @@ def _as_plain_text(time: str, pid: int, event: Event) -> bytes | None:
     That is looked for once, in the whole line, which with one pass over the values takes half the time.
     """
     name, keys = _shape(type(event))
-    words = [f"{time} relayd[{pid}] {name}"]
+    text = f"{time} relayd[{pid}] {name}"
     quotes = 0
     for key, value in zip(keys, msgspec.structs.astuple(event), strict=True):
         kind = type(value)
         if kind is str:
             if " " in value:
-                words.append(f'{key}"{value}"')
+                text += f'{key}"{value}"'
                 quotes += 2
             elif value:
-                words.append(key + value)
+                text += f"{key}{value}"
         elif kind is int:
-            words.append(f"{key}{value}")
+            text += f"{key}{value}"
         elif kind is float:
-            words.append(f"{key}{value:.3f}")
+            text += f"{key}{value:.3f}"
         elif value is not None:
-            words.append(key + word(value))
-    octets = "".join(words).encode("utf-8", "surrogatepass")
-    # A value with a quotation mark of its own makes their number a greater one.
-    if octets.translate(None, _PLAIN) != b'"' * quotes or len(octets) >= LONGEST:
+            text += key + word(value)
+    if len(text) >= LONGEST or not text.isascii() or "\x7f" in text:
         return None
-    return octets + b"\n"
+    # All else that is not plain has an escape in JSON too, which is found so in half the time. A value with a
+    # quotation mark of its own makes their number a greater one.
+    if len(_encode(text)) != len(text) + len('""') + quotes:
+        return None
+    return f"{text}\n".encode()
 
 
 def _fields(event: Event) -> dict[str, Any]:
