@@ -12,6 +12,8 @@ from relayd.smtp.input import Input
 from relayd.smtp.patience import Patience
 from relayd.smtp.reply import Reply, reply
 
+# Nearly all replies are a few that are always the same.
+_wire = lru_cache(maxsize=64)(Reply.__bytes__)
 _SPOKE_FIRST = reply(554, "5.5.0", "Error: the client spoke before the greeting")
 
 
@@ -46,9 +48,11 @@ class Dialogue:
         replies, self.unsent = self.unsent, []
         # Now they are said: a greeting may have been taken back.
         counts = self._census.replies
+        octets = b""
         for each in replies:
             counts[each.code] += 1
-        return b"".join(map(bytes, replies))
+            octets += _wire(each)
+        return octets
 
     @property
     def backlog(self) -> int:

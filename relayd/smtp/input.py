@@ -63,9 +63,11 @@ class Input:
         `longest` is how many octets it may have, where it is no command. BAD_CHUNK is the last that is to be said.
         """
         octets, start = self._octets, self._taken
+        if not octets:
+            return None
         end = octets.find(b"\n", start) + 1
         if not end:
-            return self._begun(longest) if octets else None
+            return self._begun(longest)
         if end < len(octets):
             self._taken = end
         else:

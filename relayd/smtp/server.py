@@ -54,7 +54,7 @@ class Session(Interpreter):
                 if line is None:
                     return None
                 heard = self._obey(line) if self._exchange is None else self._respond(self._exchange, line)
-            elif octets := body.read(self._input):
+            elif not body.is_over and (octets := body.read(self._input)):
                 return Content(octets)
             elif body.is_over:
                 heard = self._end_body(body)
