@@ -19,7 +19,7 @@ from relayd.receive.reception import Reception
 from relayd.receive.service import Service
 from relayd.receive.visit import Visit
 from relayd.smtp.event import StartTls
-from relayd.smtp.facts import State
+from relayd.smtp.facts import CLOSED, DATA, TLS
 from relayd.smtp.reply import Reply
 from relayd.smtp.server import Session
 from relayd.smtp.wording import BYE
@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         self._is_shaking = False
         self._heard = self._service.loop.time()
         self._visit.secured(version, cipher)
-        if self._session.state is State.TLS:
+        if self._session.state is TLS:
             self._session.secure()
         elif spoke:
             self._session.speak_before_greeting()
@@ -260,11 +260,11 @@ class Connection(asyncio.Protocol):
         """STARTTLS: the 220 goes out in the clear, and nothing after it (RFC 3207 section 4)."""
         self._session.answer()
         self._flush()
-        if self._session.state is State.TLS and not self._transport.is_closing():
+        if self._session.state is TLS and not self._transport.is_closing():
             self._shake_hands()
 
     def _leave(self) -> None:
-        if self._session.state is not State.CLOSED:
+        if self._session.state is not CLOSED:
             self._reason = "shutdown"
             self._session.shut_down()
 
@@ -277,7 +277,7 @@ class Connection(asyncio.Protocol):
         replies = self._session.output()
         if replies:
             self._transport.write(replies)
-        if replies or self._session.state is State.DATA:
+        if replies or self._session.state is DATA:
             self._heard = self._service.loop.time()
 
     def _flush(self) -> None:
@@ -286,11 +286,11 @@ class Connection(asyncio.Protocol):
         if transport.is_closing():
             return
         state = session.state
-        if self._is_shaking and state is not State.CLOSED:
+        if self._is_shaking and state is not CLOSED:
             self._read(not self._is_unread)
             return
         self._send()
-        if state is State.CLOSED:
+        if state is CLOSED:
             self._reason = self._reason or _ending(session.last_word)
             transport.close()
         elif not self._reception.is_busy:

@@ -7,7 +7,7 @@ mean. After the last reply nothing is heard and nothing more is said.
 from functools import lru_cache
 
 from relayd.smtp.census import Census
-from relayd.smtp.facts import Facts, State
+from relayd.smtp.facts import CLOSED, START, TLS, Facts
 from relayd.smtp.input import Input
 from relayd.smtp.patience import Patience
 from relayd.smtp.reply import Reply, reply
@@ -33,12 +33,12 @@ class Dialogue:
         self.unsent: list[Reply] = []
         self._patience = Patience()
         self.last_word: Reply | None = None
-        self.state = State.START
+        self.state = START
         self._say(_greeting(facts.hostname, facts.version))
 
     def feed(self, data: bytes) -> None:
         """Add what the client sent; what comes while TLS begins was never meant for us (CVE-2011-0411)."""
-        if self.state is not State.CLOSED and self.state is not State.TLS:
+        if self.state is not CLOSED and self.state is not TLS:
             self._input.feed(data)
 
     def output(self) -> bytes:
@@ -77,9 +77,9 @@ class Dialogue:
 
         While TLS begins there is no way to say it: the client would take it for part of the handshake.
         """
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
-        if self.state is not State.TLS:
+        if self.state is not TLS:
             self.unsent.append(answer)
         if answer.code in (221, 421):
             self._close(answer)
@@ -94,13 +94,13 @@ class Dialogue:
 
     def _hang_up(self, last_word: Reply) -> None:
         """Say it, and nothing more: what the client sends is not what it seems to be."""
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             self.unsent.append(last_word)
             self._close(last_word)
 
     def _close(self, last_word: Reply) -> None:
         self.last_word = last_word
-        self.state = State.CLOSED
+        self.state = CLOSED
         self._input.clear()
 
 

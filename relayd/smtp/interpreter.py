@@ -17,7 +17,7 @@ from relayd.smtp.data import TOO_LARGE, Chunks
 from relayd.smtp.dialogue import Dialogue
 from relayd.smtp.event import Data, Event, StartTls
 from relayd.smtp.exchange import MECHANISMS, Exchange
-from relayd.smtp.facts import Facts, State
+from relayd.smtp.facts import CHUNKS, CLOSED, DATA, READY, START, Facts
 from relayd.smtp.input import announces_chunk
 from relayd.smtp.reply import Reply, reply
 
@@ -67,7 +67,7 @@ class Interpreter(Dialogue):
         self._chunks: Chunks | None = None
         self._is_abandoned = False
         self._exchange: Exchange | None = None
-        self.state = State.START
+        self.state = START
         self.client_name = ""
         self.is_extended = False
         self.is_trusted = self._facts.trusted
@@ -125,7 +125,7 @@ class Interpreter(Dialogue):
     def _refusal(self, verb: str, argument: str) -> Reply | None:
         """Why the command cannot be obeyed, whatever it says."""
         if self._facts.auth == "required" and not self.user and verb in sequence.TRANSACTION:
-            return wording.SEND_HELO if self.state is State.START else wording.NEED_AUTH
+            return wording.SEND_HELO if self.state is START else wording.NEED_AUTH
         refusal = sequence.REFUSALS[verb].get(self.state) if verb in sequence.REFUSALS else None
         if refusal is not None:
             return (
@@ -158,7 +158,7 @@ class Interpreter(Dialogue):
         self.client_name = name
         self.is_extended = extended
         self._end_transaction()
-        self.state = State.READY
+        self.state = READY
 
     def _starttls(self, argument: str) -> Event | Reply:
         if argument:
@@ -226,7 +226,7 @@ class Interpreter(Dialogue):
         self._body = Chunk(self._chunks, size, is_last=is_last)
         if is_first:
             return Data()
-        self.state = State.DATA
+        self.state = DATA
         return None
 
     def _drop_chunk(self, argument: str, refusal: Reply) -> None:
@@ -261,10 +261,10 @@ class Interpreter(Dialogue):
         return wording.SYNTAX["QUIT"] if argument else wording.BYE
 
     def _end_transaction(self) -> None:
-        self._is_abandoned = self.state is State.CHUNKS
+        self._is_abandoned = self.state is CHUNKS
         self.transaction = self._chunks = None
-        if self.state not in (State.START, State.CLOSED):
-            self.state = State.READY
+        if self.state is not START and self.state is not CLOSED:
+            self.state = READY
 
     def _close(self, last_word: Reply) -> None:
         super()._close(last_word)

@@ -20,6 +20,7 @@ from relayd.smtp.event import EndOfData as EndOfData
 from relayd.smtp.event import Event as Event
 from relayd.smtp.event import StartTls as StartTls
 from relayd.smtp.exchange import Exchange
+from relayd.smtp.facts import CHUNKS, CLOSED, DATA, MAIL, RCPT, TLS
 from relayd.smtp.facts import Facts as Facts
 from relayd.smtp.facts import State as State
 from relayd.smtp.input import MAXIMUM_AUTH_LINE
@@ -44,7 +45,7 @@ class Session(Interpreter):
         """The next event; None while a verdict is owed, or until more bytes come, or when closed."""
         if self.pending is not None:
             return None
-        while self.state is not State.CLOSED:
+        while self.state is not CLOSED:
             if self._is_abandoned:
                 self._is_abandoned = False
                 return Abandoned()
@@ -72,7 +73,7 @@ class Session(Interpreter):
 
         A verdict that comes when the session is closed already comes too late: the last word has been said.
         """
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return
         event, self.pending = self.pending, None
         refusal = None if verdict is None or verdict.is_positive else verdict
@@ -81,12 +82,12 @@ class Session(Interpreter):
                 self._say(verdict or wording.MAIL_OK)
                 if refusal is None:
                     self.transaction = Transaction(event)
-                    self.state = State.MAIL
+                    self.state = MAIL
             case Rcpt():
                 self._say(verdict or wording.RCPT_OK)
                 if refusal is None and self.transaction is not None:
                     self.transaction.recipients.append(event.forward_path)
-                    self.state = State.RCPT
+                    self.state = RCPT
             case Data():
                 self._begin_data(refusal)
             case EndOfData():
@@ -106,8 +107,8 @@ class Session(Interpreter):
 
     def secure(self) -> None:
         """The handshake is done: all that was said in the clear is forgotten (RFC 3207 section 4.2)."""
-        if self.state is not State.CLOSED:
-            assert self.state is State.TLS
+        if self.state is not CLOSED:
+            assert self.state is TLS
             self._begin()
             self.is_secure = True
 
@@ -132,20 +133,20 @@ class Session(Interpreter):
             else:
                 self._say(refusal)
         elif chunk is not None:
-            self.state = State.DATA
+            self.state = DATA
         elif len(self._input):
             self._hang_up(wording.TOO_EARLY)
         else:
             self._say(wording.START_DATA)
             self._body = Dotted(Decoder(limit=self._facts.maximum_message, normalize=self._normalizes))
-            self.state = State.DATA
+            self.state = DATA
 
     def _end_body(self, body: Body) -> EndOfData | Reply:
         self._body = None
         if isinstance(body, Unwanted):
             return body.refusal
         if isinstance(body, Chunk) and not body.is_last and body.data.fault is None:
-            self.state = State.CHUNKS
+            self.state = CHUNKS
             return reply(250, "2.0.0", f"{body.size} octets received")
         return EndOfData(body.data.size, body.data.fault)
 
@@ -156,7 +157,7 @@ class Session(Interpreter):
             self._hang_up(wording.TOO_EARLY)
         else:
             self._say(wording.START_TLS)
-            self.state = State.TLS
+            self.state = TLS
 
     def _close(self, last_word: Reply) -> None:
         super()._close(last_word)
