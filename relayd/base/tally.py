@@ -186,11 +186,15 @@ def _hour(now: float) -> int:
 
 
 def _near(tag: int, step: int) -> int:
-    """Where an entry of this tag may be, so many places from its home; nearly always it is there."""
+    """Where an entry of this tag may be, so many places from its home."""
     return ((tag >> 1) + step) % _PLACES * _FIELDS
 
 
 def _find(part: "memoryview[int]", tag: int) -> int | None:
+    home = _near(tag, 0)
+    if part[home + _TAG] == tag:
+        # As nearly always.
+        return home
     for step in range(_REACH):
         entry = _near(tag, step)
         found = part[entry + _TAG]

@@ -16,7 +16,7 @@ from relayd.receive.service import Service
 from relayd.receive.visit import Visit
 from relayd.smtp.command import Mail, Rcpt
 from relayd.smtp.event import Abandoned, Auth, Content, Data, EndOfData, Event
-from relayd.smtp.reply import Reply, reply
+from relayd.smtp.reply import Reply
 from relayd.smtp.server import Session
 from relayd.spool.envelope import Recipient
 from relayd.spool.errors import SpoolError
@@ -132,9 +132,9 @@ class Reception:
         return None
 
     def _judge_rcpt(self, rcpt: Rcpt) -> Reply | None:
-        address = rcpt.forward_path
+        address, is_trusted = rcpt.forward_path, self._session.is_trusted
         reached = self._host.reached() if address.is_postmaster else None
-        routed = self._service.policy.route(address, reached, may_relay=self._session.is_trusted)
+        routed = self._service.policy.route(address, reached, may_relay=is_trusted)
         if isinstance(routed, Reply):
             self._service.record.recipient_refused(self._visit.id, self._visit.peer, str(address), routed)
             return routed
@@ -142,7 +142,7 @@ class Reception:
         limited = self._service.guard.rcpt(self._client, len(self._recipients), now)
         if limited is not None:
             return self._limited(limited)
-        if self._session.is_trusted:
+        if is_trusted:
             self._recipients.append(Recipient(str(routed), rcpt.notify, rcpt.orcpt))
         elif not any(each.address == str(routed) for each in self._recipients):
             # A stranger reaches postmaster only: once, however often it is named, and without word of success,
@@ -227,7 +227,7 @@ class Reception:
         draft, incoming, self._incoming = self._draft, self._incoming, None
         assert incoming is not None
         # Said before anything else can fail: a client that does not hear it sends the message again.
-        self._session.answer(reply(250, "2.0.0", f"Ok: queued as {draft.id}"))
+        self._session.answer(Reply(250, "2.0.0", (f"Ok: queued as {draft.id}",)))
         self.messages += 1
         self._recipients.clear()
         self._service.record.accepted(draft, self._size, incoming.protocol)

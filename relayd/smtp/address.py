@@ -60,10 +60,7 @@ class Address(msgspec.Struct, frozen=True):
     domain: str
 
     def __str__(self) -> str:
-        local = self.local
-        if not _dot_string.fullmatch(local):
-            local = '"' + _needs_backslash.sub(r"\\\1", local) + '"'
-        return f"{local}@{self.domain}" if self.domain else local
+        return _written(self.local, self.domain)
 
     @property
     def literal(self) -> IPv4Address | IPv6Address | None:
@@ -74,6 +71,14 @@ class Address(msgspec.Struct, frozen=True):
     def is_postmaster(self) -> bool:
         """Whether the local part is the reserved mailbox of section 4.5.1, in any case."""
         return self.local.lower() == "postmaster"
+
+
+# An application sends from a few addresses, and often to a few.
+@lru_cache(maxsize=256)
+def _written(local: str, domain: str) -> str:
+    if not _dot_string.fullmatch(local):
+        local = '"' + _needs_backslash.sub(r"\\\1", local) + '"'
+    return f"{local}@{domain}" if domain else local
 
 
 def parse_mailbox(text: str, *, international: bool = False) -> Address:
@@ -120,7 +125,7 @@ def _unquoted(local: str) -> str:
     return _quoted_pair.sub(r"\1", local[1:-1])
 
 
-# An application sends from a few addresses, and often to a few.
+# And they come with other parameters each time, such as SIZE.
 @lru_cache(maxsize=256)
 def parse_path(text: str, *, international: bool = False) -> Address:
     """Read a path without its angle brackets: a mailbox, with or without a source route before it."""
