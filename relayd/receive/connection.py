@@ -7,7 +7,7 @@ this session and no other.
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import TypeVar, cast
 
 from relayd.base.sections import IP, Listener
 from relayd.base.secured import Secured
@@ -18,11 +18,12 @@ from relayd.receive.facts import facts_of
 from relayd.receive.reception import Reception
 from relayd.receive.service import Service
 from relayd.receive.visit import Visit
-from relayd.smtp.event import StartTls
 from relayd.smtp.facts import CLOSED, DATA, TLS
 from relayd.smtp.reply import Reply
 from relayd.smtp.server import Session
 from relayd.smtp.wording import BYE
+
+R = TypeVar("R")
 
 # So long a client may take to read its last replies once we have closed.
 _LAST_REPLIES_SECONDS = 30.0
@@ -221,10 +222,17 @@ class Connection(asyncio.Protocol):
         """The address of ours that the client connected to."""
         return self._visit.reached(self._transport)
 
-    def resume(self, step: Callable[[], None]) -> None:
+    def start_tls(self) -> None:
+        """The 220 to STARTTLS goes out in the clear, and nothing after it (RFC 3207 section 4)."""
+        self._session.answer()
+        self._flush()
+        if self._session.state is TLS and not self._transport.is_closing():
+            self._shake_hands()
+
+    def resume(self, step: Callable[[R], None], result: R) -> None:
         """Go on after a wait, with what became possible then."""
         try:
-            step()
+            step(result)
         except Exception as error:
             self._broken(error)
         if not self._is_lost:
@@ -246,22 +254,12 @@ class Connection(asyncio.Protocol):
                     break
                 if event is None:
                     break
-                if isinstance(event, StartTls):
-                    self._start_tls()
-                else:
-                    reception.judge(event)
-                    if len(session.unsent) >= _REPLIES_AT_ONCE:
-                        self._send()
+                reception.judge(event)
+                if len(session.unsent) >= _REPLIES_AT_ONCE:
+                    self._send()
             self._flush()
         except Exception as error:
             self._broken(error)
-
-    def _start_tls(self) -> None:
-        """STARTTLS: the 220 goes out in the clear, and nothing after it (RFC 3207 section 4)."""
-        self._session.answer()
-        self._flush()
-        if self._session.state is TLS and not self._transport.is_closing():
-            self._shake_hands()
 
     def _leave(self) -> None:
         if self._session.state is not CLOSED:

@@ -6,7 +6,6 @@ busy. It fails by a reply to the client; a draft that does not become a message 
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol, TypeVar
 
 from relayd.base.sections import IP
@@ -15,13 +14,14 @@ from relayd.receive.incoming import Incoming, begin
 from relayd.receive.service import Service
 from relayd.receive.visit import Visit
 from relayd.smtp.command import Mail, Rcpt
-from relayd.smtp.event import Abandoned, Auth, Content, Data, EndOfData, Event
+from relayd.smtp.event import Abandoned, Auth, Content, Data, EndOfData, Event, StartTls
 from relayd.smtp.reply import Reply
 from relayd.smtp.server import Session
 from relayd.spool.envelope import Recipient
 from relayd.spool.errors import SpoolError
 from relayd.spool.intake import Draft
 
+R = TypeVar("R")
 W = TypeVar("W")
 
 
@@ -31,8 +31,11 @@ class Host(Protocol):
     def reached(self) -> IP | None:
         """The address of ours that the client connected to."""
 
-    def resume(self, step: Callable[[], None]) -> None:
-        """A wait is over: do the step, and let the session go on."""
+    def start_tls(self) -> None:
+        """The client may begin it now."""
+
+    def resume(self, step: Callable[[R], None], result: R) -> None:
+        """A wait is over: do the step with what came of it, and let the session go on."""
 
 
 class Reception:
@@ -75,6 +78,8 @@ class Reception:
                 self._session.answer()
             case EndOfData():
                 self._end(event)
+            case StartTls():
+                self._host.start_tls()
             case Auth():
                 self._authenticate(event)
             case Abandoned():
@@ -163,7 +168,7 @@ class Reception:
 
         def over(refusal: Reply | None) -> None:
             self._service.record.authenticated(self._visit.id, self._visit.peer, said, refusal)
-            host.resume(partial(self._session.answer, refusal))
+            host.resume(self._session.answer, refusal)
 
         authenticator.verify(Attempt(self._visit.peer.client, said.user, said.password), over)
 
@@ -247,7 +252,7 @@ class Reception:
 
         def over(result: object) -> None:
             self.is_busy = False
-            self._host.resume(partial(then, result))
+            self._host.resume(then, result)
 
         begin(work, over)
         self.is_busy = True

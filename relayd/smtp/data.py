@@ -13,6 +13,7 @@ from relayd.smtp.reply import Reply, reply
 END = b"\r\n.\r\n"
 # Section 6.3: a loop shows as a large count of Received lines; the usual bound is 100.
 MAXIMUM_HOPS = 100
+_HOP = b"\r\nreceived:"
 
 TOO_LARGE = reply(552, "5.3.4", "Error: message size exceeds the fixed limit")
 TOO_MANY_HOPS = reply(554, "5.4.6", f"Error: too many hops (more than {MAXIMUM_HOPS} Received lines)")
@@ -34,13 +35,16 @@ class _Checked:
     `fault` holds the reply for its end, which is about the first thing in the message that is wrong.
     """
 
-    __slots__ = ("_held", "_hops", "_limit", "_normalize", "fault", "size")
+    __slots__ = ("_held", "_hops", "_in_header", "_limit", "_normalize", "_tail", "fault", "size")
 
     def __init__(self, *, limit: int, normalize: bool) -> None:
         self._limit = limit
         self._normalize = normalize
         self._held = b""
-        self._hops = _Hops()
+        # With a virtual CR LF before the first line. What is kept is too short to be counted twice.
+        self._tail = b"\r\n"
+        self._in_header = True
+        self._hops = 0
         self.size = 0
         self.fault: Reply | None = None
 
@@ -57,14 +61,25 @@ class _Checked:
                 piece = piece.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         fits = piece[: self._limit - self.size]
         self.size += len(fits)
-        self._hops.pass_by(fits)
-        if self._hops.count > MAXIMUM_HOPS:
+        if self._in_header:
+            self._count_hops(fits)
+        if self._hops > MAXIMUM_HOPS:
             self.fault = TOO_MANY_HOPS
         elif len(fits) < len(piece):
             self.fault = TOO_LARGE
         elif found is not None:
             self.fault = _FAULTS[found[0]]
         return fits if self.fault is None else b""
+
+    def _count_hops(self, octets: bytes) -> None:
+        """Count the Received lines of the header while its octets pass by (section 6.3)."""
+        header = self._tail + octets
+        end = header.find(b"\r\n\r\n")
+        if end >= 0:
+            self._in_header = False
+            header = header[:end]
+        self._hops += header.lower().count(_HOP)
+        self._tail = header[1 - len(_HOP) :]
 
 
 class Decoder(_Checked):
@@ -136,30 +151,6 @@ class Chunks(_Checked):
         octets = self._check(piece)
         self._ends_line = octets.endswith(b"\n")
         return octets
-
-
-class _Hops:
-    """Counts the Received lines of a message's header while its octets pass by (section 6.3)."""
-
-    __slots__ = ("_in_header", "_tail", "count")
-    _LINE = b"\r\nreceived:"
-
-    def __init__(self) -> None:
-        # Again a virtual CR LF before the first line. What is kept is too short to be counted twice.
-        self._tail = b"\r\n"
-        self._in_header = True
-        self.count = 0
-
-    def pass_by(self, octets: bytes) -> None:
-        if not self._in_header:
-            return
-        header = self._tail + octets
-        end = header.find(b"\r\n\r\n")
-        if end >= 0:
-            self._in_header = False
-            header = header[:end]
-        self.count += header.lower().count(self._LINE)
-        self._tail = header[1 - len(self._LINE) :]
 
 
 class Encoder:

@@ -37,8 +37,11 @@ class Ids:
 
     def next(self) -> str:
         """An ID that this process has not given before."""
-        self._last = max(self._now() // 1000, self._last + 1)
-        high, low = self._last >> 20, self._last & 0xFFFFF
+        now = self._now() // 1000
+        if now <= self._last:
+            now = self._last + 1
+        self._last = now
+        high, low = now >> 20, now & 0xFFFFF
         if high != self._high:
             self._high, self._beginning = high, _base32(high, _TIME_DIGITS - 4)
         return f"{self._beginning}{_PAIRS[low >> 10]}{_PAIRS[low & 0x3FF]}{self._suffix}"

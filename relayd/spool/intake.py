@@ -65,6 +65,20 @@ class Memory:
 class Draft:
     """A message on its way in. `id` is final from the start; `size` counts the whole file, in octets."""
 
+    __slots__ = (
+        "_disk",
+        "_fd",
+        "_has_file",
+        "_memory",
+        "_path",
+        "_unwritten",
+        "envelope",
+        "failure",
+        "id",
+        "is_synced",
+        "size",
+    )
+
     def __init__(self, message_id: str, envelope: Envelope, path: str, disk: Disk, memory: Memory) -> None:
         self.id = message_id
         self.envelope = envelope
