@@ -87,7 +87,7 @@ def client_name(argument: str) -> str | None:
     What is no domain by the grammar is taken all the same (section 4.1.4 forbids refusing mail for it), and
     words that follow it are ignored (section 4.1.1.1); it only has to be short.
     """
-    name = _BLANKS.split(argument, maxsplit=1)[0]
+    name = argument.replace("\t", " ").partition(" ")[0]
     return name if 0 < len(name) <= _LONGEST_NAME else None
 
 

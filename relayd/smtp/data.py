@@ -101,20 +101,18 @@ class Decoder(_Checked):
         dot = data.find(b"\r\n.")
         end = data.find(END, dot) if dot >= 0 else -1
         if end >= 0:
-            return self._decode(data[: end + 2], has_dots=dot < end), data[end + len(END) :]
+            return self._decode(data, end + 2, has_dots=dot < end), data[end + len(END) :]
         keep = len(data) - _unfinished(data)
         self._held = data[keep:]
-        return self._decode(data[:keep], has_dots=dot >= 0), None
+        return self._decode(data, keep, has_dots=dot >= 0), None
 
-    def _decode(self, piece: bytes, *, has_dots: bool) -> bytes:
-        if self.fault is not None or not piece:
+    def _decode(self, data: bytes, end: int, *, has_dots: bool) -> bytes:
+        if self.fault is not None or not end:
             return b""
+        start, self._skip = self._skip, 0
         if has_dots:
-            piece = piece.replace(b"\r\n.", b"\r\n")
-        if self._skip:
-            piece = piece[self._skip :]
-            self._skip = 0
-        return self._check(piece)
+            return self._check(data[:end].replace(b"\r\n.", b"\r\n")[start:])
+        return self._check(data[start:end])
 
 
 class Chunks(_Checked):
