@@ -97,9 +97,10 @@ class Conversation:
         credentials, at = self._credentials, self.transcript.seconds
         try:
             for answer in self._parser.read(data):
-                masked = answer if credentials is None else credentials.masked(answer)
-                self.transcript.heard(masked, at)
-                self._hear(masked)
+                if credentials is not None:
+                    answer = credentials.masked(answer)
+                self.transcript.heard(answer, at)
+                self._hear(answer)
                 if self.phase is Phase.CLOSED:
                     return
         except NotAReply as error:
@@ -200,19 +201,20 @@ class Conversation:
     # Replies, each to the command it answers.
 
     def _hear(self, answer: Reply) -> None:
-        phase = self.phase
+        phase, code = self.phase, answer.code
         if not self._commands.awaited:
             self._hear_unasked(answer)
-        elif answer.code == 421 and phase is not Phase.FINAL:
+        elif code == 421 and phase is not Phase.FINAL:
             # Section 3.8: a server that goes may say so at any time. After the final dot it is an answer as any.
             self._end(answer)
-        elif answer.code < 400 and answer.code // 100 not in _SUCCESS[phase]:
+        elif code < 400 and code // 100 not in _SUCCESS[phase]:
             self.lose(reply(451, "4.5.0", f"protocol error: no {phase.value}: {answer}"))
         else:
             self.answers += 1
             self.phase = self._commands.answered() or self._idle
-            if phase in _HEARERS:
-                _HEARERS[phase](self, answer)
+            hear = _HEARERS.get(phase)
+            if hear is not None:
+                hear(self, answer)
             else:
                 self._hear_opening(phase, answer)
 
@@ -250,11 +252,12 @@ class Conversation:
                 self.news.append(Over(step.reason))
 
     def _hear_mail(self, answer: Reply) -> None:
-        if self._under_way.is_behind and answer.code in _NOT_UNDERSTOOD:
+        transaction = self._under_way
+        if transaction.is_behind and answer.code in _NOT_UNDERSTOOD:
             # It has lost some of what came with the mail data: that says nothing of this one, nor what comes next.
             self.lose(reply(451, "4.5.0", f"protocol error: behind mail data: {answer}"))
             return
-        self._under_way.mail = answer
+        transaction.mail = answer
         if self._pipelines:
             return
         if answer.is_positive:
@@ -263,7 +266,7 @@ class Conversation:
             self._give_up()
 
     def _hear_rcpt(self, answer: Reply) -> None:
-        self._under_way.recipients.append(answer)
+        self._under_way.hear_rcpt(answer)
         if not self._pipelines:
             self._next_rcpt()
 
@@ -320,7 +323,7 @@ class Conversation:
         if self.phase is not Phase.CLOSED:
             self._idle = Phase.READY if self._transaction is None else Phase.CONTENT
             self.phase = self._commands.due or Phase.READY
-        if _SEND_CONTENT in self.news:
+        if self.news and _SEND_CONTENT in self.news:
             # The server took its 354 back before anybody heard of it.
             self.news.remove(_SEND_CONTENT)
         self.news.append(Finished(transaction.result(last, in_doubt=in_doubt), transaction.transcript))

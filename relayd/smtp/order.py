@@ -64,18 +64,18 @@ class Order(msgspec.Struct, frozen=True):
 
     def mail(self, extensions: Container[str]) -> str:
         """The MAIL command for a server with these extensions, by their keywords."""
-        words = [f"MAIL FROM:<{self.reverse_path}>"]
+        command = f"MAIL FROM:<{self.reverse_path}>"
         if self.size is not None and "SIZE" in extensions:
-            words.append(f"SIZE={self.size}")
+            command += f" SIZE={self.size}"
         if self.body is not None and "8BITMIME" in extensions:
-            words.append(f"BODY={self.body}")
+            command += f" BODY={self.body}"
         if self.smtputf8 and "SMTPUTF8" in extensions:
-            words.append("SMTPUTF8")
+            command += " SMTPUTF8"
         if self.ret is not None and "DSN" in extensions:
-            words.append(f"RET={self.ret}")
+            command += f" RET={self.ret}"
         if self.envid is not None and "DSN" in extensions:
-            words.append(f"ENVID={self.envid}")
-        return " ".join(words)
+            command += f" ENVID={self.envid}"
+        return command
 
     def rcpts(self, extensions: Container[str]) -> list[str]:
         """The RCPT commands for all forward-paths."""

@@ -29,7 +29,8 @@ class Result(msgspec.Struct, frozen=True):
 class Transaction(msgspec.Struct):
     """An order under way. `mail` and `data` are the replies to these commands, `recipients` those to RCPT.
 
-    `transcript` has what is said in it. It `is_behind` when its commands went behind mail data.
+    `transcript` has what is said in it. It `is_behind` when its commands went behind mail data, `has_recipient`
+    when the server took a forward-path, and `has_refusal` when it took one not.
     """
 
     order: Order
@@ -40,6 +41,8 @@ class Transaction(msgspec.Struct):
     # Whether the mail data was sent to somebody and answered.
     is_answered: bool = False
     is_behind: bool = False
+    has_recipient: bool = False
+    has_refusal: bool = False
 
     @property
     def next_place(self) -> int | None:
@@ -47,10 +50,13 @@ class Transaction(msgspec.Struct):
         place = len(self.recipients)
         return place if place < len(self.order.forward_paths) else None
 
-    @property
-    def has_recipient(self) -> bool:
-        """Whether the server took a forward-path; 251 is a promise to forward (RFC 5321 section 3.4)."""
-        return any(answer.is_positive for answer in self.recipients)
+    def hear_rcpt(self, answer: Reply) -> None:
+        """The reply for the next forward-path; 251 is a promise to forward (RFC 5321 section 3.4)."""
+        self.recipients.append(answer)
+        if answer.is_positive:
+            self.has_recipient = True
+        else:
+            self.has_refusal = True
 
     @property
     def taken(self) -> tuple[int, ...]:
@@ -62,6 +68,8 @@ class Transaction(msgspec.Struct):
         # What refuses all of them, whatever they were told themselves, and what refuses those who were taken.
         before = self.mail if self.mail is not None and not self.mail.is_positive else None
         after = self.data if self.data is not None and not self.data.is_positive else None
+        if not (self.has_refusal or before or after or in_doubt):
+            return Result((last,) * len(self.order.forward_paths), is_unheard=self.mail is None)
         answers = self.recipients
         replies: list[Reply] = []
         doubtful: list[int] = []
