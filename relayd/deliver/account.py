@@ -53,12 +53,13 @@ class Account(msgspec.Struct, eq=False):
         self.was_tried |= bool(outcomes)
         self.unrecorded += outcomes
         for outcome in outcomes:
-            self.is_in_doubt |= outcome.kind is Kind.IN_DOUBT
-            if outcome.kind.is_final:
+            kind = outcome.kind
+            if kind.is_final:
                 self.done.update(outcome.recipients)
             else:
                 self.waiting.append(outcome)
-            if outcome.kind.is_owed:
+                self.is_in_doubt |= kind is Kind.IN_DOUBT
+            if kind.is_owed:
                 self.untold.append(outcome)
 
     def note_rest(self, until: datetime) -> None:

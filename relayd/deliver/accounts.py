@@ -28,7 +28,7 @@ from relayd.deliver.telling import Telling
 from relayd.spool.errors import LeaseLost, NoSuchMessage, SpoolError
 from relayd.spool.ids import derived
 from relayd.spool.job import Job
-from relayd.spool.outcome import Kind, Outcome, has_delivery
+from relayd.spool.outcome import Kind, Outcome, are_final, has_delivery
 from relayd.spool.protocol import Delivering
 
 
@@ -92,7 +92,8 @@ class Accounts:
         account = self._accounts[job.id] = Account(job, parcels, is_in_doubt=job.is_cut)
         # A person is to decide, and finds in the journal when it was put there.
         account.is_to_be_held = account.was_tried = is_to_be_held
-        self._step(account)
+        if not parcels:
+            self._step(account)
 
     def divide(self, parcel: Parcel) -> None:
         """One parcel has become two, each of which will be reported."""
@@ -119,7 +120,7 @@ class Accounts:
 
     def _judged(self, job: Job, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
         """Beyond its lifetime what waits is given up, but for what a person is to decide about."""
-        if all(outcome.kind.is_final for outcome in outcomes):
+        if are_final(outcomes):
             return outcomes
         if not retry.is_expired(job.envelope.arrived, self._config.delivery.lifetime, datetime.now(UTC)):
             return outcomes
@@ -159,10 +160,10 @@ class Accounts:
             self._unknown.add(message_id)
         else:
             self._unknown.discard(message_id)
-        if len(self._unknown) < self._limits.unrecorded:
-            self._is_near.set()
-        else:
+        if len(self._unknown) >= self._limits.unrecorded:
             self._is_near.clear()
+        elif not self._is_near.is_set():
+            self._is_near.set()
 
     async def promise(self, parcel: Parcel, via: Via) -> None:
         """Write down that one parcel may arrive, before its last octets go, so that a kill leaves word of it."""
@@ -188,8 +189,8 @@ class Accounts:
 
     def _finish(self, account: Account) -> None:
         """The last step, at once or, where its originator gets too many notifications, after a while."""
-        failures = account.owed
-        originator = self._notices.originator(account.job.envelope, failures) if failures else None
+        owed = account.owed
+        originator = self._notices.originator(account.job.envelope, owed) if owed else None
         if account.verdict is None:
             self._judge(account, originator)
         if account.verdict is Verdict.SUMMARISE and originator is not None:
@@ -227,19 +228,8 @@ class Accounts:
 
     def _done(self, account: Account, result: object) -> None:
         self._steps -= 1
-        if isinstance(result, LeaseLost | NoSuchMessage):
-            # Somebody else has the message now: what follows is theirs.
-            self._office.write(events.SpoolTrouble(id=account.job.id, reason=str(result)))
-            account.is_lost = True
-            self._look_at(account)
-            if account.others:
-                # The summary was to be queued as this one's; it is the next one's now.
-                self._tell_together(account.others, account.originator)
-        elif isinstance(result, Exception):
-            self._tell_trouble(account.job, result)
-            account.delay = min(max(self._limits.trouble, 2 * account.delay), self._limits.trouble_most)
-            self._look_at(account)
-            self._office.later(account.delay, lambda: self._try_again(account))
+        if isinstance(result, Exception):
+            self._failed(account, result)
             return
         account.is_busy = False
         account.delay = 0.0
@@ -256,6 +246,24 @@ class Accounts:
                 self._end(other)
             return
         self._step(account)
+
+    def _failed(self, account: Account, error: Exception) -> None:
+        """A step was not done: it is tried again after a while, unless the message is not ours any more."""
+        if not isinstance(error, LeaseLost | NoSuchMessage):
+            self._tell_trouble(account.job, error)
+            account.delay = min(max(self._limits.trouble, 2 * account.delay), self._limits.trouble_most)
+            self._look_at(account)
+            self._office.later(account.delay, lambda: self._try_again(account))
+            return
+        # Somebody else has the message now: what follows is theirs.
+        self._office.write(events.SpoolTrouble(id=account.job.id, reason=str(error)))
+        account.is_lost = True
+        self._look_at(account)
+        if account.others:
+            # The summary was to be queued as this one's; it is the next one's now.
+            self._tell_together(account.others, account.originator)
+        account.delay = 0.0
+        self._try_again(account)
 
     def _tell_trouble(self, job: Job, error: Exception) -> None:
         if isinstance(error, SpoolError | OSError):
@@ -285,14 +293,14 @@ class Accounts:
             # What was not tried leaves no line in a journal.
             self._begin(account, self._put_back(job, account.following))
             return
-        owed = [(each.job, each.owed) for each in (account, *account.others)]
+        together = (account, *account.others)
         ending = Ending(
             job,
             tuple(account.unrecorded),
             account.following,
-            tuple([each for each in owed if each[1]]),
+            tuple([(each.job, owed) for each in together if (owed := each.owed)]),
             account.originator,
-            self._late(account),
+            self._late(account) if account.waiting else (),
             hold=self._is_to_be_held(account),
             owe=account.verdict is Verdict.WAIT,
             told_by=account.told_by,
@@ -314,14 +322,9 @@ class Accounts:
         return account.is_to_be_held or (account.is_in_doubt and self._holds_doubts)
 
     def _late(self, account: Account) -> tuple[Outcome, ...]:
-        """What of this attempt the sender is to be told of as a delay: once, when the message is old enough."""
+        """What waits, where the sender is to be told of a delay: once, when the message is old enough."""
         job, after = account.job, self._config.delivery.delay_warning
-        if (
-            not account.waiting
-            or after is None
-            or job.is_warned
-            or not retry.is_expired(job.envelope.arrived, after, datetime.now(UTC))
-        ):
+        if after is None or job.is_warned or not retry.is_expired(job.envelope.arrived, after, datetime.now(UTC)):
             return ()
         return tuple(account.waiting)
 

@@ -5,6 +5,7 @@ too, so that its limits hold up nobody else's mail.
 """
 
 from collections.abc import Container, Mapping
+from functools import lru_cache
 
 from relayd.base.routes import a_labels, route_key
 from relayd.base.sections import Route
@@ -13,6 +14,7 @@ from relayd.smtp.reply import Reply, reply
 
 # No domain and no entry of [routes] has a space.
 _FOR = " for "
+_MOST_DOMAINS = 1000
 
 
 class Lanes:
@@ -23,8 +25,10 @@ class Lanes:
         self._limited = limited
         # Each recipient of each attempt asks, and there may be thousands of routes.
         self._shared = shared_names(routes)
+        # And the same few domains are asked for again and again.
+        self.of = lru_cache(_MOST_DOMAINS)(self._of)
 
-    def of(self, domain: str) -> str:
+    def _of(self, domain: str) -> str:
         """The name of the destination for a domain."""
         own = a_labels(domain)
         way = self._shared.get(route_key(self._routes, own) or "")

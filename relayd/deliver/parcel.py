@@ -64,11 +64,14 @@ class Via(msgspec.Struct, frozen=True):
     tls: str = ""
 
 
-def parcels(job: Job, tried: Iterable[int], destination_of: Callable[[str], str]) -> list[Parcel]:
+def parcels(job: Job, tried: tuple[int, ...], destination_of: Callable[[str], str]) -> list[Parcel]:
     """Those of the job's recipients that are tried, by destination, in portions that every server takes.
 
     Those beyond ASCII go apart: an exchanger without SMTPUTF8 may have the mail for the others.
     """
+    if len(tried) == 1:
+        # As a rule there is one, and nothing to group.
+        return [Parcel(job, destination_of(job.envelope.recipients[tried[0]].domain), tried)]
     groups: dict[tuple[str, bool], list[int]] = {}
     for index in tried:
         recipient = job.envelope.recipients[index]
@@ -109,7 +112,7 @@ def outcomes_of(
             kind = Kind.RELAYED
         groups.setdefault((kind, answer), []).append(index)
     return tuple(
-        _outcome(parcel, recipients, kind, answer, via, now) for (kind, answer), recipients in groups.items()
+        [_outcome(parcel, recipients, kind, answer, via, now) for (kind, answer), recipients in groups.items()]
     )
 
 

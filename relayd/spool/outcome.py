@@ -86,6 +86,11 @@ def has_delivery(outcomes: Iterable[Outcome]) -> bool:
     return not _DELIVERIES.isdisjoint([outcome.kind for outcome in outcomes])
 
 
+def are_final(outcomes: Iterable[Outcome]) -> bool:
+    """Whether all of these recipients are done with."""
+    return _FINAL.issuperset([outcome.kind for outcome in outcomes])
+
+
 # What stands for the attempt in the one notification that a message is late.
 DELAY = 0
 
