@@ -7,7 +7,6 @@ is: a lone CR, a lone LF and a NUL are found, never understood. None raises.
 """
 
 import re
-from io import IncrementalNewlineDecoder
 
 from relayd.smtp.reply import Reply, reply
 
@@ -188,10 +187,10 @@ class Encoder:
 
 def _is_lines(octets: bytes) -> bool:
     """Whether each CR is before an LF and each LF behind a CR."""
-    # What knows all kinds of newlines notes those that it meets: a quarter of what it costs to count them.
-    notes = IncrementalNewlineDecoder(None, translate=False)
-    notes.decode(octets.decode("latin-1"), final=True)
-    return notes.newlines is None or notes.newlines == "\r\n"
+    # Much cheaper than to count the three: an octet that is frequent is slow to count. What is put in their place
+    # is as long, so that it is done in one pass.
+    rest = octets.replace(b"\r\n", b"  ")
+    return b"\r" not in rest and b"\n" not in rest
 
 
 def _unfinished(data: bytes) -> int:
