@@ -56,14 +56,8 @@ def load_at_once(means: Means, connection: Connection, parcel: Parcel) -> Load |
     return Load(order, means.mail.cached(parcel))
 
 
-async def carry(means: Means, reached: Reached, parcel: Parcel, *, is_kept: bool) -> Carried:
-    """One transaction; the connection is kept when it had something behind it before."""
-    refused = await _begin(means, reached, parcel, is_kept=is_kept)
-    return await conclude(means, reached, parcel, is_kept=is_kept) if refused is None else refused
-
-
-async def _begin(means: Means, reached: Reached, parcel: Parcel, *, is_kept: bool) -> Carried | None:
-    """Begin the transaction, or say why not."""
+async def begin(means: Means, reached: Reached, parcel: Parcel, *, is_kept: bool) -> Carried | None:
+    """Begin the transaction, or say why not; the connection is kept when it had something behind it before."""
     connection, ways = reached.connection, means.ways
     conversation = connection.conversation
     try:
@@ -91,7 +85,7 @@ async def _begin(means: Means, reached: Reached, parcel: Parcel, *, is_kept: boo
 
 
 async def conclude(means: Means, reached: Reached, parcel: Parcel, *, is_kept: bool) -> Carried:
-    """The same for a transaction that has begun, and is the first of those that have not ended."""
+    """The end of a transaction that has begun, and is the first of those that have not ended."""
     connection, ways = reached.connection, means.ways
     while not isinstance(event := await connection.event(), Finished):
         if not isinstance(event, SendContent):

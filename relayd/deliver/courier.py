@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
-from relayd.deliver.carriage import Carried, carry, conclude, load_at_once
+from relayd.deliver.carriage import Carried, begin, conclude, load_at_once
 from relayd.deliver.connection import Connection, Load
 from relayd.deliver.hop import Hop, Reached, Unreached
 from relayd.deliver.means import Means
@@ -216,23 +216,24 @@ class Courier:
     @property
     def _is_wanted(self) -> bool:
         """Whether another destination waits for what this connection takes up."""
-        return self._lease.is_wanted or self._means.ways.places.locked()
+        return self._means.ways.places.are_scarce or self._lease.is_wanted
 
     async def _next(self, reached: Reached) -> tuple[Reached, Parcel] | None:
         """The next parcel for this connection, and why this one; None when it has served."""
-        await self._means.caught_up()
+        if self._means.is_behind():
+            await self._means.caught_up()
         connection = reached.connection
-        kept: Reached | None = reached
-        if self._is_kept:
-            kept = self._hop.kept(reached) if await connection.is_ready() else None
+        if not await connection.is_ready():
+            return None
+        kept = self._hop.kept(reached) if self._is_kept else reached
         if kept is not None and not self._waiting:
             if self._is_wanted:
                 return None
             await self._waiting.come(self._limits.idle)
             self._is_kept = True
             # Much may have been learned of the other exchangers meanwhile.
-            kept = self._hop.kept(reached)
-        if kept is None or not await connection.is_ready() or not self._may_take_next(connection):
+            kept = self._hop.kept(reached) if await connection.is_ready() else None
+        if kept is None or not self._may_take_next(connection):
             return None
         slot = self._lease.take_slot()
         if slot is None:
@@ -252,10 +253,10 @@ class Courier:
 
         What goes in the clear since a handshake failed is only what has waited for a better one.
         """
+        if not connection.is_fallback:
+            return bool(self._waiting)
         first = self._waiting.first
-        if first is None or not connection.is_fallback:
-            return first is not None
-        return has_waited(first.job.envelope.arrived, datetime.now(UTC))
+        return first is not None and has_waited(first.job.envelope.arrived, datetime.now(UTC))
 
     async def _may_go_on(self, connection: Connection) -> bool:
         """Wait for the slot of the rest of a parcel, which is a message more; whether it may go next."""
@@ -273,16 +274,19 @@ class Courier:
     async def _serve(self, reached: Reached, parcel: Parcel, *, has_begun: bool) -> bool:
         """Carry one parcel, in as many transactions as the exchanger wants; whether the connection goes on."""
         rest: Parcel | None = parcel
-        work, connection, is_first = conclude if has_begun else carry, reached.connection, True
+        connection, is_first = reached.connection, True
         while rest is not None:
             if not is_first and not await self._may_go_on(connection):
                 self._waiting.put_back(rest)
                 break
             self._parcel = parcel = rest
-            if work is carry:
-                self._begins()
+            carried: Carried | None = None
             try:
-                carried = await work(self._means, reached, parcel, is_kept=self._is_kept)
+                if not has_begun:
+                    self._begins()
+                    carried = await begin(self._means, reached, parcel, is_kept=self._is_kept)
+                if carried is None:
+                    carried = await conclude(self._means, reached, parcel, is_kept=self._is_kept)
             except Exception as error:
                 self._means.bug(f"delivery of {parcel.job.id}", error)
                 # The conversation has to know, or what has begun behind this would go on.
@@ -294,11 +298,11 @@ class Courier:
                 self._waiting.put_back(parcel)
                 self._lease.give_slot_back()
                 self._served -= 1
-                if work is conclude:
+                if has_begun:
                     self._hop.lost_following(connection)
                 return False
             self._is_kept = True
-            rest, work, is_first = carried.rest, carry, False
+            rest, has_begun, is_first = carried.rest, False, False
             if rest is not None:
                 self._means.divide(parcel)
             told = partial(reached.dialogues, carried.transcript)

@@ -164,7 +164,7 @@ class Destination:
             now = ways.clock()
             is_found = any(courier.is_connected for courier in couriers)
             # Where there is no slot or no place for it, another one would only stand in others' way.
-            is_late = ways.places.locked() or any(pace.wait(now) > 0 for pace in self._paces)
+            is_late = ways.places.are_scarce or any(pace.wait(now) > 0 for pace in self._paces)
             if not is_found or is_late or not self._growth.allows_another(len(couriers), now):
                 return False
         lease = Lease(self._means.quotas, self._own, self, ways.clock, self._limits.idle, held)

@@ -158,11 +158,11 @@ class Lease:
 
     def take_slot(self) -> float | None:
         """Take the next message's slot; how long until then, or None: it is too far away and was not taken."""
+        if not self.paces:
+            return 0.0
         if not self._has_claim and self._wait() > self._patience:
             return None
         self._unclaim()
-        if not self.paces:
-            return 0.0
         now = self._clock()
         return max(pace.take(now) for pace in self.paces)
 

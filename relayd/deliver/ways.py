@@ -3,7 +3,6 @@
 Refuses to know messages.
 """
 
-import asyncio
 import random
 import resource
 import sys
@@ -21,6 +20,7 @@ from relayd.deliver.limits import Limits
 from relayd.deliver.loners import Loners
 from relayd.deliver.measures import Latencies
 from relayd.deliver.outward import Outward
+from relayd.deliver.places import Places
 from relayd.deliver.resolve import Resolver
 from relayd.deliver.shares import Shares
 from relayd.smtp.transcript import Clock
@@ -49,7 +49,7 @@ class Ways:
     clock: Clock
     counters: Slot
     write: Callable[[events.Event], None]
-    places: asyncio.Semaphore
+    places: Places
 
     def rule_of(self, route: Route | None) -> Rule:
         """How exchangers are ranked: as the route says, else as is configured for all."""
@@ -96,7 +96,7 @@ def ways_of(
         clock=time.monotonic,
         counters=counters,
         write=write,
-        places=asyncio.Semaphore(places),
+        places=Places(places),
     )
 
 

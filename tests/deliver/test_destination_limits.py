@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from relayd.base.sections import Limit
+from relayd.deliver.places import Places
 from relayd.spool.outcome import Kind
 from tests.deliver.hosted import HOSTED, ZONE, Open, all_left, domains, limited, mails, to
 from tests.deliver.making import job, parcel
@@ -183,7 +184,7 @@ def test_when_all_places_of_the_process_are_taken_connections_take_turns(tmp_pat
 
     async def main() -> None:
         town = around.town(idle=LONGEST_SECONDS)
-        town.means = replace(town.means, ways=replace(town.ways, places=asyncio.Semaphore(1)))
+        town.means = replace(town.means, ways=replace(town.ways, places=Places(1)))
         first, second = town.destination("a.test"), town.destination("b.test")
         for each in to("a.test", 100):
             first.add(each)
