@@ -16,7 +16,7 @@ from relayd.spool.outcome import Entry, Outcome
 class Claim(msgspec.Struct, eq=False):
     """`state` is the folder that it was taken from, `size` the file's, `offset` where in it the mail data begins.
 
-    `open` are the recipients without a final outcome, `owed` is what the originator was not told.
+    `open` are the recipients without a final outcome, `untold` is what the originator is owed word of.
     """
 
     id: str
@@ -28,7 +28,7 @@ class Claim(msgspec.Struct, eq=False):
     mail_data: bytes | None
     journal: Journal
     open: set[int]
-    owed: tuple[Outcome, ...]
+    untold: list[Outcome]
 
     outcomes: list[Outcome] = []
     # Journal lines and ledger lines to be written; what was written is taken out.
@@ -45,11 +45,6 @@ class Claim(msgspec.Struct, eq=False):
         """The message's file name."""
         return name_of(self.id, self.size)
 
-    @property
-    def untold(self) -> list[Outcome]:
-        """What the originator is owed word of."""
-        return [*self.owed, *(outcome for outcome in self.outcomes if outcome.kind.is_owed)]
-
     def take(self, outcomes: Iterable[Outcome]) -> None:
         """Note outcomes; one that was noted before is not noted again."""
         for outcome in outcomes:
@@ -59,3 +54,5 @@ class Claim(msgspec.Struct, eq=False):
                 self.unentered.append(outcome)
                 if outcome.kind.is_final:
                     self.open.difference_update(outcome.recipients)
+                if outcome.kind.is_owed:
+                    self.untold.append(outcome)

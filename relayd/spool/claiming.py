@@ -85,7 +85,7 @@ class Claiming:
         name = name_of(place.id, place.size)
         journal = Journal(self._disk, self._layout, place.id)
         try:
-            self._sweep.finish(place.id, self._now())
+            self._sweep.finish(place.id, self._now)
             path = self._layout.message(place.state, name)
             # Whose hint has come is durable. What was only seen in new/ may not be.
             is_seen = place.state == "new" and not place.is_fresh
@@ -138,7 +138,7 @@ class Claiming:
             mail_data=message.mail_data if self._claims.may_cache else None,
             journal=journal,
             open=set(state.open),
-            owed=state.owed,
+            untold=list(state.owed),
             unentered=list(state.owed),
         )
         self._claims.add(claim)

@@ -5,7 +5,8 @@ file is never read whole because it is large: mail data beyond the first portion
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from relayd.spool.disk import Disk
 from relayd.spool.envelope import Envelope, head_end, unpack
@@ -18,8 +19,7 @@ _LARGEST_HEAD = 64 << 20
 _PORTION = 262_144
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """`offset` is where the mail data begins; `mail_data` is there when the first portion held all of it.
 
     `mtime` is in seconds since 1970, `links` the number of names that the file has.

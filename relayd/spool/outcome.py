@@ -4,7 +4,7 @@ Outcomes are the lines of a message's journal. A recipient is open until an outc
 whatever comes after; this module computes that and touches no file.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -139,8 +139,11 @@ def check_recipients(outcome: Outcome, recipients: int) -> None:
         raise NotSound(f"its journal knows recipient {max(outcome.recipients)}, its envelope {recipients}")
 
 
-def fold(recipients: int, entries: Iterable[Entry]) -> State:
+def fold(recipients: int, entries: Sequence[Entry]) -> State:
     """The state of a message of so many recipients after these entries, oldest first; raises NotSound."""
+    if not entries:
+        # As a rule: a message that nobody has tried yet.
+        return State(tuple(range(recipients)), 0, {}, (), None, is_cut=False, is_warned=False)
     last: dict[int, Outcome] = {}
     done: set[int] = set()
     owing: list[Outcome] = []

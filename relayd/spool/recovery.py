@@ -56,7 +56,7 @@ class Sweep:
         """Finish each notification that its message's journal speaks of, drop the others; how many it finished."""
         return self._each(lambda name: self._finish(name, now))
 
-    def finish(self, message_id: str, now: datetime) -> None:
+    def finish(self, message_id: str, now: Callable[[], datetime]) -> None:
         """The same for one message, where the disk did not let it be done before; raises OSError.
 
         Until then nobody may take the message: its journal says that the notification exists, and ends with it.
@@ -65,7 +65,7 @@ class Sweep:
             return
         for name in [name for name in self._unfinished if name.startswith(f"{message_id}.")]:
             try:
-                self._finish(name, now)
+                self._finish(name, now())
             except FileNotFoundError:
                 self._unfinished.discard(name)
             except NotSound as error:
