@@ -46,8 +46,7 @@ class Unreached:
     dialogues: tuple[Dialogue, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Holds:
+class _Holds(msgspec.Struct, frozen=True):
     """How long a reason is good: while nothing is learned, until an instant, for so many transactions."""
 
     version: int
@@ -55,8 +54,7 @@ class _Holds:
     transactions: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(msgspec.Struct, frozen=True):
     """A connection that is ready for MAIL, what it was chosen from, and why.
 
     `failed` are the dialogues with exchangers that were tried before this one.
@@ -200,7 +198,7 @@ class Hop:
         is_asked = ways.latencies.of(candidate).is_asked(now)
         until = now + (_REASON_HOLDS_ASKED if is_asked else _REASON_HOLDS)
         # What was tried before it was another attempt's.
-        return replace(
+        return msgspec.structs.replace(
             reached,
             via=msgspec.structs.replace(reached.via, chosen=f"kept connection: {kept.reason}"),
             failed=(),

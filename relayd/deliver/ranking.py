@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import msgspec
+
 from relayd.base.sections import Rule
 from relayd.deliver.exchangers import Candidate
 from relayd.deliver.measures import Latencies
@@ -41,8 +43,7 @@ class Ranked:
         return [tuple(group) for _, group in itertools.groupby(self.candidates, lambda each: each.exchanger)]
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """Why a connection is still the one to use, and whether anything else is there to be chosen."""
 
     reason: str
@@ -129,7 +130,7 @@ def _why_keep(
     known = sorted((entry for entry in entries if entry.is_known), key=lambda each: each.figure)
     if known and own > equal_up_to(known[0].figure):
         return None
-    if unheard is not None and _measurable(known, others, unheard):
+    if others and unheard is not None and _measurable(known, others, unheard):
         return None
     kept = f"{candidate.exchanger} ({ms(own)})"
     beside = next((entry for entry in (*known, *others) if entry.name != candidate.exchanger), None)

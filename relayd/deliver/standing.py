@@ -7,8 +7,9 @@ import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from operator import itemgetter
+
+import msgspec
 
 from relayd.deliver.circuit import Circuit
 from relayd.deliver.exchangers import Candidate
@@ -22,8 +23,7 @@ _FAILED = 4
 _BEHIND = {0: 3, 1: 3}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Address:
+class _Address(msgspec.Struct, frozen=True, eq=False):
     candidate: Candidate
     # Infinite for one that never greeted.
     figure: float
@@ -38,17 +38,17 @@ class _Address:
     is_doubted: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, eq=False):
     """One exchanger of a preference; `name` is unique there.
 
-    `figure` is in seconds, infinite while it is not known. It `is_shut` when no address may be tried for now,
-    a probe when that was so until now and one message is to find out. `is_explored` puts an address first that was
-    never measured, or long ago, or once only.
+    `figure` is what its best usable address counts for in seconds, infinite while none is known. It `is_shut` when
+    no address may be tried for now, a probe when that was so until now and one message is to find out.
+    `is_explored` puts an address first that was never measured, or long ago, or once only.
     """
 
     name: str
     all: tuple[_Address, ...]
+    figure: float
     is_explored: bool = False
 
     def __str__(self) -> str:
@@ -58,11 +58,6 @@ class Standing:
         if failures:
             return f"{self.name} ({failures} failure{'s' if failures > 1 else ''})"
         return f"{self.name} (not measured)"
-
-    @property
-    def figure(self) -> float:
-        """What its best usable address counts for."""
-        return min((each.figure for each in self.all if not each.is_shut and not each.is_probe), default=math.inf)
 
     @property
     def is_known(self) -> bool:
@@ -115,7 +110,7 @@ class Standing:
 
     def exploring(self) -> "Standing":
         """The same, with an address to be measured before the good ones."""
-        return replace(self, is_explored=True)
+        return msgspec.structs.replace(self, is_explored=True)
 
     def addresses(self, dice: random.Random, *, is_probed: bool) -> Sequence[Candidate]:
         """Its addresses as they are to be tried; `is_probed` lets one whose rest is over have the first chance.
@@ -160,7 +155,11 @@ def standings(tier: Iterable[Candidate], latencies: Latencies, now: float) -> li
     by_name: dict[str, list[_Address]] = {}
     for candidate in tier:
         by_name.setdefault(candidate.exchanger, []).append(_address(candidate, latencies.of(candidate), now))
-    return [Standing(name, tuple(addresses)) for name, addresses in by_name.items()]
+    return [Standing(name, tuple(addresses), _best(addresses)) for name, addresses in by_name.items()]
+
+
+def _best(addresses: Iterable[_Address]) -> float:
+    return min([each.figure for each in addresses if not (each.is_shut or each.is_probe)], default=math.inf)
 
 
 def equal_up_to(best: float) -> float:
