@@ -108,10 +108,13 @@ class Accounts:
             return
         outcomes = self._judged(parcel.job, outcomes)
         account.note(outcomes)
-        self._look_at(account)
+        is_taken = has_delivery(outcomes)
+        if is_taken:
+            self._look_at(account)
         self._step(account)
         try:
-            self._telling.attempt(outcomes)
+            if outcomes and not is_taken:
+                self._office.counters.add("attempts_failed")
             for outcome in outcomes:
                 self._telling.outcome(parcel.job, outcome, via)
         except Exception as error:
@@ -154,12 +157,15 @@ class Accounts:
 
     def _look_at(self, account: Account) -> None:
         """Note whether the spool is about to be told that an exchanger has taken the message."""
-        message_id = account.job.id
-        is_at_it = message_id in self._accounts and not account.is_lost and not account.delay
+        is_at_it = not account.is_lost and not account.delay
         if is_at_it and has_delivery(account.unrecorded):
-            self._unknown.add(message_id)
+            self._unknown.add(account.job.id)
         else:
-            self._unknown.discard(message_id)
+            self._unknown.discard(account.job.id)
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Note whether that is so of too many."""
         if len(self._unknown) >= self._limits.unrecorded:
             self._is_near.clear()
         elif not self._is_near.is_set():
@@ -238,7 +244,6 @@ class Accounts:
             self._look_at(account)
         elif isinstance(result, Composed):
             self._close(account)
-            self._look_at(account)
             self._tell_end(account, result)
             for other in account.others:
                 other.told_by = derived(account.job.id, result.notices[0].attempt)
@@ -342,6 +347,8 @@ class Accounts:
 
     def _close(self, account: Account) -> None:
         del self._accounts[account.job.id]
+        self._unknown.discard(account.job.id)
+        self._weigh()
         self._office.settled()
 
     def _tell_end(self, account: Account, composed: Composed) -> None:

@@ -207,7 +207,12 @@ class DeliveryProcess:
         pause = look_after
         if due is not None and limit > 0:
             pause = min(pause, max(0.01, due - time.time()))
-        await _until(self._wake, pause)
+        # Cheaper than a timeout around the wait, and there is one in each turn.
+        timer = self._loop.call_later(pause, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     def _take(
         self, heard: Iterable[str], poll_new: bool, poll_cur: bool, limit: int

@@ -1,6 +1,6 @@
 """Telling: what the log and the counters are told of outcomes and notifications. Refuses to decide anything."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from relayd.base import events
@@ -8,7 +8,7 @@ from relayd.deliver.notices import Composed
 from relayd.deliver.parcel import Via, addresses
 from relayd.spool.ids import derived
 from relayd.spool.job import Job, Notice
-from relayd.spool.outcome import Kind, Outcome, has_delivery
+from relayd.spool.outcome import Kind, Outcome
 
 _COUNTERS = {
     Kind.DELIVERED: "delivered",
@@ -35,11 +35,6 @@ class Telling:
 
     write: Callable[[events.Event], None]
     count: Callable[[str, int], None]
-
-    def attempt(self, outcomes: Sequence[Outcome]) -> None:
-        """All outcomes of one attempt at one destination; none where it was not tried."""
-        if outcomes and not has_delivery(outcomes):
-            self.count("attempts_failed", 1)
 
     def outcome(self, job: Job, outcome: Outcome, via: Via) -> None:
         """One outcome of an attempt."""

@@ -227,8 +227,7 @@ class Queue:
         A single recipient needs no record lest it get two copies: it has the mail and the file goes, or has not.
         Unless its success may have to be told, for then the file stays until that is done.
         """
-        recipients = job.envelope.recipients
-        if len(job.open) < 2 and not any(recipients[index].wants_success for index in job.open):
+        if len(job.open) == 1 and not job.envelope.recipients[job.open[0]].wants_success:
             return
         self._reserved.add(job.id)
         if not self._reserve.is_whole and len(self._reserve) < len(self._reserved):
