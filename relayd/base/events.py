@@ -155,12 +155,12 @@ class _Delivery(Event, frozen=True, kw_only=True):
     chosen: str = ""
     # The version and the cipher, where the exchanger was spoken to in TLS.
     tls: str = ""
+    # How old the message was when the exchanger took it.
+    age_s: float | None = None
 
 
 class DeliveryDelivered(_Delivery, frozen=True, kw_only=True, tag="delivery.delivered"):
     """The exchanger took it; `chosen` says why that one, with the runner-up's figure."""
-
-    age_s: float
 
 
 class DeliveryDeferred(_Delivery, frozen=True, kw_only=True, tag="delivery.deferred"):

@@ -40,7 +40,7 @@ class Account(msgspec.Struct, eq=False):
     @property
     def owed(self) -> tuple[Outcome, ...]:
         """What the originator is owed word of."""
-        return (*self.job.owed, *self.untold)
+        return (*self.job.owed, *self.untold) if self.untold else self.job.owed
 
     @property
     def is_open(self) -> bool:

@@ -40,7 +40,6 @@ class Telling:
         """One outcome of an attempt."""
         kind, envelope = outcome.kind, job.envelope
         self.count(_COUNTERS[kind], len(outcome.recipients))
-        age = {"age_s": (outcome.at - envelope.arrived).total_seconds()} if kind.is_delivery else {}
         self.write(
             _EVENTS[kind](
                 id=job.id,
@@ -53,7 +52,7 @@ class Telling:
                 greeting_ms=None if outcome.greeting_s is None else outcome.greeting_s * 1000,
                 chosen=via.chosen,
                 tls=via.tls,
-                **age,
+                age_s=(outcome.at - envelope.arrived).total_seconds() if kind.is_delivery else None,
             )
         )
 
