@@ -16,13 +16,14 @@ from relayd.deliver.exchangers import Candidate
 from relayd.deliver.limits import Limits
 from relayd.smtp.client import Conversation, Event, Order, Over, Phase, SendContent, Terms
 from relayd.smtp.data import Encoder
+from relayd.smtp.phase import CLOSED, CONTENT, FINAL, GREETING, HELLO, QUIT, READY, RESET, TLS
 from relayd.smtp.reply import Reply, reply
 from relayd.smtp.transcript import Transcript
 
 # Nothing is waited for.
-_AT_REST = (Phase.READY, Phase.CLOSED)
+_AT_REST = (READY, CLOSED)
 # What has a time of its own, whatever came before.
-_APART = (Phase.FINAL, Phase.RESET)
+_APART = (FINAL, RESET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +101,17 @@ class Connection(asyncio.Protocol):
         conversation = self.conversation
         before = conversation.phase
         conversation.feed(data)
-        if before is Phase.FINAL and conversation.phase is not Phase.FINAL:
+        if before is FINAL and conversation.phase is not FINAL:
             self._is_quick = self._loop.time() < self._dotted + self._limits.quick
         if self.greeting_s is None and conversation.greeting is not None:
             self.greeting_s = self.transcript.seconds
-        if conversation.phase is Phase.TLS:
+        if conversation.phase is TLS:
             self._shake_hands()
         self._flush()
-        if conversation.phase is Phase.CONTENT and self._mail_data is not None:
+        if conversation.phase is CONTENT and self._mail_data is not None:
             self._send_at_hand()
         self._tell()
-        if conversation.phase is Phase.CLOSED:
+        if conversation.phase is CLOSED:
             self._close_after(before)
 
     def eof_received(self) -> bool:
@@ -169,7 +170,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether the conversation goes on."""
-        return self.conversation.phase is not Phase.CLOSED
+        return self.conversation.phase is not CLOSED
 
     @property
     def tls(self) -> str:
@@ -180,7 +181,7 @@ class Connection(asyncio.Protocol):
         """What the conversation says next; a timeout becomes its end."""
         conversation = self.conversation
         while not conversation.news:
-            if conversation.phase is Phase.CLOSED:
+            if conversation.phase is CLOSED:
                 return Over(reply(451, "4.4.2", "the connection is closed"))
             await self._answer()
         return conversation.news.popleft()
@@ -199,15 +200,15 @@ class Connection(asyncio.Protocol):
 
     async def is_ready(self) -> bool:
         """Whether another transaction may begin; hears the answer to a RSET first."""
-        while self.conversation.phase is Phase.RESET:
+        while self.conversation.phase is RESET:
             await self._answer()
-        return self.conversation.phase is Phase.READY
+        return self.conversation.phase is READY
 
     async def send_content(self, chunks: AsyncIterator[bytes]) -> None:
         """Send the mail data and its end; when the connection goes meanwhile, the conversation knows."""
         encoder = Encoder()
         async for chunk in chunks:
-            if self.conversation.phase is not Phase.CONTENT:
+            if self.conversation.phase is not CONTENT:
                 return
             await self._write(encoder.feed(chunk))
         self._finish_content(encoder.finish())
@@ -222,10 +223,10 @@ class Connection(asyncio.Protocol):
         self.conversation.quit()
         self._flush()
         # One that greets us after all is told QUIT then.
-        if self.conversation.phase not in (Phase.QUIT, Phase.GREETING, Phase.HELLO):
+        if self.conversation.phase not in (QUIT, GREETING, HELLO):
             self._transport.close()
         # What was written and is not read would keep the socket open, closed or not.
-        timer = self._loop.call_later(self._limits.replies[Phase.QUIT], self.abort)
+        timer = self._loop.call_later(self._limits.replies[QUIT], self.abort)
         self._gone.add_done_callback(lambda _: timer.cancel())
         return self._gone
 
@@ -251,7 +252,7 @@ class Connection(asyncio.Protocol):
 
     def _finish_content(self, octets: bytes) -> None:
         # What is written to a socket that closes does not go, and must leave no doubt.
-        if self.conversation.phase is Phase.CONTENT and not self._transport.is_closing():
+        if self.conversation.phase is CONTENT and not self._transport.is_closing():
             # The conversation must know before the octets go: a connection lost from here on leaves a doubt.
             self.conversation.content_sent()
             self.dots += 1
@@ -331,7 +332,7 @@ class Connection(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.write(octets)
         if self._writable is not None:
-            timer = self._loop.call_at(self._deadline(Phase.CONTENT), self._time_out, Phase.CONTENT)
+            timer = self._loop.call_at(self._deadline(CONTENT), self._time_out, CONTENT)
             try:
                 await self._writable
             finally:
@@ -353,7 +354,7 @@ class Connection(asyncio.Protocol):
     def _close_after(self, phase: Phase) -> None:
         """Close; the phase is what was waited for."""
         # Mail data that waits to be written would keep the socket open, and nobody wants it any more.
-        if phase is Phase.CONTENT:
+        if phase is CONTENT:
             self._transport.abort()
         else:
             self._transport.close()

@@ -20,6 +20,22 @@ from relayd.smtp.client_opening import Terms as Terms
 from relayd.smtp.order import NotAnOrder as NotAnOrder
 from relayd.smtp.order import Order as Order
 from relayd.smtp.order import Wish as Wish
+from relayd.smtp.phase import (
+    AUTH,
+    CLOSED,
+    CONTENT,
+    DATA,
+    FINAL,
+    GREETING,
+    HELLO,
+    MAIL,
+    QUIT,
+    RCPT,
+    READY,
+    RESET,
+    STARTTLS,
+    TLS,
+)
 from relayd.smtp.phase import TIMEOUTS as TIMEOUTS
 from relayd.smtp.phase import Phase as Phase
 from relayd.smtp.progress import Event as Event
@@ -53,8 +69,8 @@ class Conversation:
         # The one behind it, which has begun before the final reply to the first.
         self._following: Transaction | None = None
         # What is waited for now, and what is when no reply is due any more.
-        self.phase = Phase.GREETING
-        self._idle = Phase.READY
+        self.phase = GREETING
+        self._idle = READY
         # What has happened and nobody has heard of by `next_event`.
         self.news: deque[Event] = deque()
         # The keywords of its last reply to EHLO, with their parameters; in TLS, those it said in TLS.
@@ -87,9 +103,9 @@ class Conversation:
     def feed(self, data: bytes) -> None:
         """Add what the server sent."""
         phase = self.phase
-        if phase is Phase.CLOSED:
+        if phase is CLOSED:
             return
-        if phase is Phase.TLS:
+        if phase is TLS:
             self.lose(_INJECTED)
             return
         if data:
@@ -101,7 +117,7 @@ class Conversation:
                     answer = credentials.masked(answer)
                 self.transcript.heard(answer, at)
                 self._hear(answer)
-                if self.phase is Phase.CLOSED:
+                if self.phase is CLOSED:
                     return
         except NotAReply as error:
             # What is none may be our credentials, in part.
@@ -123,10 +139,10 @@ class Conversation:
 
     def secured(self, words: str) -> None:
         """The handshake is done; the words say how, for the transcript. Only while TLS."""
-        assert self.phase is Phase.TLS
+        assert self.phase is TLS
         self.transcript.noted(words)
         self._is_silent_in_tls = True
-        self._idle = Phase.READY
+        self._idle = READY
         self.answers += 1
         self._take(self._opening.secure())
 
@@ -136,62 +152,62 @@ class Conversation:
 
         RFC 2920 section 3.1: the commands that begin it may be in one group with the end of the mail data.
         """
-        has_gone = self.phase is Phase.FINAL and not self._commands.octets
+        has_gone = self.phase is FINAL and not self._commands.octets
         return has_gone and self._pipelines and self._following is None
 
     def begin(self, order: Order) -> None:
         """Start a transaction; only while READY, or when it `may_follow`."""
         transaction = Transaction(order, self.transcript.transaction())
         if self._transaction is None:
-            assert self.phase is Phase.READY
+            assert self.phase is READY
             self._transaction, self.transcript = transaction, transaction.transcript
-            self._idle = Phase.CONTENT
-            self.phase = Phase.MAIL
+            self._idle = CONTENT
+            self.phase = MAIL
         else:
             assert self.may_follow
             transaction.is_behind = True
             self._following = transaction
         if self._pipelines:
             lines = order.mail(self.extensions), *order.rcpts(self.extensions), "DATA"
-            phases = Phase.MAIL, *(Phase.RCPT,) * len(order.forward_paths), Phase.DATA
+            phases = (MAIL, *[RCPT] * len(order.forward_paths), DATA)
             self._commands.say_at_once(phases, lines)
         else:
-            self._commands.say(Phase.MAIL, order.mail(self.extensions))
+            self._commands.say(MAIL, order.mail(self.extensions))
 
     def content_sent(self) -> None:
         """The mail data and its end are on their way: the final reply is what is left.
 
         To be called before the last octets go, so that a connection lost with them leaves a doubt.
         """
-        if self.phase is not Phase.CLOSED:
-            assert self.phase is Phase.CONTENT
+        if self.phase is not CLOSED:
+            assert self.phase is CONTENT
             self.transcript.said(b"[mail data and its end]\r\n")
-            self._commands.expect(Phase.FINAL)
-            self.phase = Phase.FINAL
+            self._commands.expect(FINAL)
+            self.phase = FINAL
 
     def quit(self) -> None:
         """Say QUIT when READY, or once the greeting or the reply to EHLO has come; else it cannot be said."""
-        if self.phase is Phase.READY:
-            self._say(Phase.QUIT, "QUIT")
-        elif self.phase in (Phase.GREETING, Phase.HELLO):
+        if self.phase is READY:
+            self._say(QUIT, "QUIT")
+        elif self.phase in (GREETING, HELLO):
             self._opening.is_leaving = True
 
     def lose(self, reason: Reply) -> None:
         """The connection is gone or given up, for `reason`, which is not positive."""
-        if self.phase is not Phase.CLOSED:
+        if self.phase is not CLOSED:
             self.transcript.ended(reason)
             self._end(reason)
 
     def _end(self, reason: Reply) -> None:
         phase = self.phase
         # In TLS 1.3 a server may refuse us when we are done with the handshake: it goes and does not answer EHLO.
-        is_late = phase is Phase.HELLO and self._is_silent_in_tls
-        self.has_failed_tls = is_late or phase in (Phase.STARTTLS, Phase.TLS)
+        is_late = phase is HELLO and self._is_silent_in_tls
+        self.has_failed_tls = is_late or phase in (STARTTLS, TLS)
         self._close()
         if self._transaction is None:
             self.news.append(Over(reason))
         else:
-            self._finish(reason, in_doubt=phase is Phase.FINAL)
+            self._finish(reason, in_doubt=phase is FINAL)
             self._finish_following(reason)
 
     def _say(self, phase: Phase, line: str, shown: str = "") -> None:
@@ -204,7 +220,7 @@ class Conversation:
         phase, code = self.phase, answer.code
         if not self._commands.awaited:
             self._hear_unasked(answer)
-        elif code == 421 and phase is not Phase.FINAL:
+        elif code == 421 and phase is not FINAL:
             # Section 3.8: a server that goes may say so at any time. After the final dot it is an answer as any.
             self._end(answer)
         elif code < 400 and code // 100 not in _SUCCESS[phase]:
@@ -220,16 +236,16 @@ class Conversation:
 
     def _hear_unasked(self, answer: Reply) -> None:
         """Nothing that was sent waits for a reply. A refusal of the mail data may come before its end."""
-        if self.phase is Phase.TLS:
+        if self.phase is TLS:
             self.lose(_INJECTED)
-        elif answer.code == 421 or (self.phase is Phase.CONTENT and not answer.is_positive):
+        elif answer.code == 421 or (self.phase is CONTENT and not answer.is_positive):
             self._end(answer)
         else:
             self.lose(reply(451, "4.5.0", f"protocol error: a reply to nothing: {answer}"))
 
     def _hear_opening(self, phase: Phase, answer: Reply) -> None:
         step = self._opening.hear(phase, answer)
-        self.has_failed_tls = phase is Phase.STARTTLS and isinstance(step, Refused)
+        self.has_failed_tls = phase is STARTTLS and isinstance(step, Refused)
         self._take(step)
 
     def _take(self, step: Step) -> None:
@@ -239,7 +255,7 @@ class Conversation:
             case Say():
                 self._say(step.phase, step.line, step.shown)
             case ShakeHands():
-                self._idle = self.phase = Phase.TLS
+                self._idle = self.phase = TLS
                 if not self._parser.is_between:
                     # Whoever writes into the line in the clear would be heard as if it were the server in TLS.
                     self.lose(_INJECTED)
@@ -273,9 +289,9 @@ class Conversation:
     def _next_rcpt(self) -> None:
         place = self._under_way.next_place
         if place is not None:
-            self._say(Phase.RCPT, self._under_way.order.rcpt(place, self.extensions))
+            self._say(RCPT, self._under_way.order.rcpt(place, self.extensions))
         elif self._under_way.has_recipient:
-            self._say(Phase.DATA, "DATA")
+            self._say(DATA, "DATA")
         else:
             self._give_up()
 
@@ -287,7 +303,7 @@ class Conversation:
         elif not transaction.has_recipient:
             # RFC 2920 section 3.1: a server that says 354 although no recipient stands gets an empty message,
             # which nobody receives.
-            self._say(Phase.FINAL, ".")
+            self._say(FINAL, ".")
         elif transaction.mail is not None and transaction.mail.is_positive:
             self.news.append(_SEND_CONTENT)
         else:
@@ -312,7 +328,7 @@ class Conversation:
 
     def _give_up(self) -> None:
         """No mail data will go. RSET leaves nothing of MAIL and RCPT behind for the next transaction."""
-        self._commands.say(Phase.RESET, "RSET")
+        self._commands.say(RESET, "RSET")
         self._finish(_ENDED)
 
     def _finish(self, last: Reply, *, in_doubt: bool = False) -> None:
@@ -320,9 +336,9 @@ class Conversation:
         self._transaction, self._following = self._following, None
         if self._transaction is not None:
             self.transcript = self._transaction.transcript
-        if self.phase is not Phase.CLOSED:
-            self._idle = Phase.READY if self._transaction is None else Phase.CONTENT
-            self.phase = self._commands.due or Phase.READY
+        if self.phase is not CLOSED:
+            self._idle = READY if self._transaction is None else CONTENT
+            self.phase = self._commands.due or READY
         if self.news and _SEND_CONTENT in self.news:
             # The server took its 354 back before anybody heard of it.
             self.news.remove(_SEND_CONTENT)
@@ -341,18 +357,18 @@ class Conversation:
 
     def _close(self, last: str = "") -> None:
         self._commands.end(last)
-        self._idle = self.phase = Phase.CLOSED
+        self._idle = self.phase = CLOSED
 
 
 # The first digits of a reply that is no refusal.
-_SUCCESS: dict[Phase, tuple[int, ...]] = dict.fromkeys(Phase, (2,)) | {Phase.DATA: (3,), Phase.AUTH: (2, 3)}
+_SUCCESS: dict[Phase, tuple[int, ...]] = dict.fromkeys(Phase, (2,)) | {DATA: (3,), AUTH: (2, 3)}
 _HEARERS: dict[Phase, Callable[[Conversation, Reply], None]] = {
-    Phase.MAIL: Conversation._hear_mail,
-    Phase.RCPT: Conversation._hear_rcpt,
-    Phase.DATA: Conversation._hear_data,
-    Phase.FINAL: Conversation._hear_final,
-    Phase.RESET: Conversation._hear_reset,
-    Phase.QUIT: Conversation._hear_quit,
+    MAIL: Conversation._hear_mail,
+    RCPT: Conversation._hear_rcpt,
+    DATA: Conversation._hear_data,
+    FINAL: Conversation._hear_final,
+    RESET: Conversation._hear_reset,
+    QUIT: Conversation._hear_quit,
 }
 
 # What a server says to the second half of a command, and to one whose first ones it has not seen (section 4.2.2).
