@@ -8,6 +8,7 @@ While others wait for its place, it gives that back after a few parcels.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -21,7 +22,7 @@ from relayd.deliver.quotas import Full, Lease
 from relayd.deliver.security import has_waited
 from relayd.deliver.waiting import Waiting
 from relayd.smtp.reply import Reply, reply
-from relayd.spool.outcome import has_delivery
+from relayd.spool.outcome import Outcome
 
 INTERNAL = reply(451, "4.3.0", "internal error; the log says more")
 _NOT_IN_CLEAR = reply(
@@ -35,8 +36,8 @@ class Employer(Protocol):
     def arrived(self, lease: Lease) -> None:
         """An exchanger is ready for MAIL."""
 
-    def carried(self) -> None:
-        """A message was taken."""
+    def carried(self, outcomes: Sequence[Outcome]) -> None:
+        """A transaction has come to these."""
 
     def lost(self) -> None:
         """A new connection was lost before its exchanger had answered MAIL."""
@@ -309,6 +310,6 @@ class Courier:
             self._means.report(parcel, with_transcript(carried.outcomes, told), reached.via)
             if carried.is_lost:
                 self._employer.lost()
-            elif has_delivery(carried.outcomes):
-                self._employer.carried()
+            else:
+                self._employer.carried(carried.outcomes)
         return True

@@ -7,7 +7,7 @@ that other mail has room. Refuses to know sockets and the queue.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from relayd.base import events
@@ -23,6 +23,7 @@ from relayd.deliver.quotas import Full, Lease, Quota
 from relayd.deliver.retry import is_expired, longest
 from relayd.deliver.waiting import Waiting
 from relayd.smtp.reply import reply
+from relayd.spool.outcome import Outcome, has_delivery
 
 
 class Destination:
@@ -180,9 +181,9 @@ class Destination:
             self._means.ways.write(events.CircuitClosed(destination=self.name))
         self._grow()
 
-    def carried(self) -> None:
+    def carried(self, outcomes: Sequence[Outcome]) -> None:
         """After a failure, each message that is taken allows one courier more."""
-        if self._growth.is_slow:
+        if self._growth.is_slow and has_delivery(outcomes):
             self._growth.carried()
             self._grow()
 

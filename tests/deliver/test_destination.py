@@ -4,6 +4,7 @@ import asyncio
 import random
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -24,7 +25,7 @@ from relayd.deliver.quotas import Lease, Quota
 from relayd.deliver.resolve import Resolver
 from relayd.deliver.waiting import Waiting
 from relayd.spool.errors import NoSuchMessage, NotSound, SpoolFailed, SpoolFull
-from relayd.spool.outcome import Kind
+from relayd.spool.outcome import Kind, Outcome
 from tests.deliver.making import ID, job, parcel
 from tests.deliver.peer import peer
 from tests.deliver.running import LONGEST_SECONDS, on_each_loop, run, turn
@@ -634,7 +635,7 @@ class Arriving:
         """It has."""
         self.is_there.set()
 
-    def carried(self) -> None:
+    def carried(self, outcomes: Sequence[Outcome]) -> None:
         """Nothing comes of it."""
 
     def lost(self) -> None:
