@@ -9,8 +9,8 @@ are busy each of these takes a tenth of the cost off a message. Never fails: wit
 import contextlib
 import os
 
-# A third of what others get, where both want it.
-_LATER = 5
+# Half of what others get, where both want it.
+_LATER = 3
 
 
 def processors() -> int:

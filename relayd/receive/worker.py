@@ -78,7 +78,6 @@ class Worker:
         self._disk = post.disk
         # Seconds of each group, from the committer's thread.
         self._commits: deque[float] = deque()
-        self._commit_began = 0.0
         self._listening = Listening(
             self.loop,
             post.listeners,
@@ -94,9 +93,8 @@ class Worker:
             "committer",
             self._commit_group,
             lambda since: post.slot.set("disk_since", since),
-            post.turn,
-            self._write_group,
         )
+        self._turn = post.turn
         self._large = ThreadPoolExecutor(_LARGE_AT_ONCE, "large")
         # In milliseconds, the oldest first.
         self._large_since: dict[asyncio.Future[None], int] = {}
@@ -205,16 +203,17 @@ class Worker:
 
     # The committer's thread.
 
-    def _write_group(self, drafts: Sequence[Draft]) -> None:
-        """What has come of a group, before its turn to be committed."""
-        if not self._commit_began:
-            self._commit_began = time.monotonic()
-        self.intake.write(drafts)
-
     def _commit_group(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
-        results = self.intake.commit(drafts)
-        self._commits.append(time.monotonic() - self._commit_began)
-        self._commit_began = 0.0
+        """Only what waits for the disk is done by turns: one worker writes while another waits."""
+        began, intake = time.monotonic(), self.intake
+        intake.write(drafts)
+        with self._turn:
+            if late := self._committer.more():
+                intake.write(late)
+                drafts = [*drafts, *late]
+            intake.publish(drafts)
+        results = intake.conclude(drafts)
+        self._commits.append(time.monotonic() - began)
         self._hints.send([each for each in results if isinstance(each, str)])
         return results
 

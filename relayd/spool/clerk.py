@@ -8,14 +8,11 @@ that somebody can see that the disk hangs.
 """
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Generic, TypeVar
-
-from relayd.spool.turn import Turn
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,22 +31,16 @@ class Clerk(Generic[T, R]):
         name: str,
         work: Callable[[Sequence[T]], Sequence[R]],
         busy_since: Callable[[int], None] = lambda milliseconds: None,
-        turn: Turn | None = None,
-        prepare: Callable[[Sequence[T]], None] = lambda items: None,
     ) -> None:
-        """`busy_since` is called on the thread, with milliseconds of the monotonic clock, 0 when it is idle.
-
-        Where it takes turns with others, a group grows while it waits for its own. `prepare` is called with the
-        items before that, so that one works while another waits for the disk.
-        """
+        """`busy_since` is called on the thread, with milliseconds of the monotonic clock, 0 when it is idle."""
         self._loop = loop
         self._work = work
         self._busy_since = busy_since
-        self._turn: contextlib.AbstractContextManager[object] = turn or contextlib.nullcontext()
-        self._prepare = prepare
         # The loop's: what is not handed over, how much that was in the last turn, and for how many it has grown.
         self._forming: list[tuple[T, Done[R]]] = []
         self._seen = self._turns = 0
+        # The thread's: what it is at work on.
+        self._group: list[tuple[T, Done[R]]] = []
         # None is the end. Written in C: a lock and a list cost ten times as much.
         self._groups: SimpleQueue[list[tuple[T, Done[R]]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -82,34 +73,8 @@ class Clerk(Generic[T, R]):
         if group:
             self._groups.put(group)
 
-    def _run(self) -> None:
-        while (group := self._groups.get()) is not None:
-            self._busy_since(int(time.monotonic() * 1000))
-            results = self._results_of(group)
-            self._busy_since(0)
-            try:
-                self._loop.call_soon_threadsafe(self._report, group, results)
-            except RuntimeError:
-                # The loop has ended before a disk that hangs: nobody waits for it any more.
-                return
-
-    def _results_of(self, group: list[tuple[T, Done[R]]]) -> Sequence[R | Exception]:
-        """What the work gives for each of a group, which takes in all that comes before its turn."""
-        try:
-            self._prepare([item for item, _ in group])
-            with self._turn:
-                if more := self._more():
-                    group += more
-                    self._prepare([item for item, _ in more])
-                results = self._work([item for item, _ in group])
-        except Exception as error:
-            return [error] * len(group)
-        if len(results) != len(group):
-            return [RuntimeError(f"{len(results)} results for {len(group)} items")] * len(group)
-        return results
-
-    def _more(self) -> list[tuple[T, Done[R]]]:
-        """All that was handed in meanwhile."""
+    def more(self) -> list[T]:
+        """For the work, on its thread: what was handed in meanwhile, and belongs to the group from here on."""
         found: list[tuple[T, Done[R]]] = []
         # Nobody else takes any, so this does not wait.
         while not self._groups.empty():
@@ -118,7 +83,31 @@ class Clerk(Generic[T, R]):
                 self._groups.put(None)
                 break
             found += group
-        return found
+        self._group += found
+        return [item for item, _ in found]
+
+    def _run(self) -> None:
+        while (group := self._groups.get()) is not None:
+            self._group = group
+            self._busy_since(int(time.monotonic() * 1000))
+            results = self._results()
+            self._busy_since(0)
+            try:
+                self._loop.call_soon_threadsafe(self._report, self._group, results)
+            except RuntimeError:
+                # The loop has ended before a disk that hangs: nobody waits for it any more.
+                return
+
+    def _results(self) -> Sequence[R | Exception]:
+        """What the work gives for each of the group, or what it raised."""
+        self.more()
+        try:
+            results = self._work([item for item, _ in self._group])
+        except Exception as error:
+            return [error] * len(self._group)
+        if len(results) != len(self._group):
+            return [RuntimeError(f"{len(results)} results for {len(self._group)} items")] * len(self._group)
+        return results
 
     def _report(self, group: Sequence[tuple[T, Done[R]]], results: Sequence[R | Exception]) -> None:
         for (_, done), result in zip(group, results, strict=True):

@@ -252,35 +252,44 @@ class Intake:
         message_id = self._ids.next()
         return Draft(message_id, envelope, self._layout.draft(message_id), self._disk, self._memory)
 
+    def commit(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
+        """Make drafts durable and visible; for each its file name in new/, or why not: then it is discarded."""
+        self.write(drafts)
+        self.publish(drafts)
+        return self.conclude(drafts)
+
+    # The same in three steps, of which workers take the second by turns. What fails is kept in the draft.
+
     def write(self, drafts: Sequence[Draft]) -> None:
-        """Write drafts and let the medium begin with them, before their turn; what fails is kept in the draft."""
+        """Write drafts, and let the medium begin with them."""
         if not self._is_broken:
             self._attempt(drafts, self._write)
 
-    def commit(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
-        """Make drafts durable and visible; for each its file name in new/, or why not: then it is discarded."""
+    def publish(self, drafts: Sequence[Draft]) -> None:
+        """Give them their names in new/, and wait until all is on the medium."""
         for first in range(0, len(drafts), _LARGEST_GROUP):
-            self._commit(drafts[first : first + _LARGEST_GROUP])
+            self._publish(drafts[first : first + _LARGEST_GROUP])
+
+    def conclude(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
+        """Enter what has become a message, and forget what has not; give what `commit` gives."""
+        self._enter([draft for draft in drafts if draft.failure is None])
+        for draft in drafts:
+            if draft.failure is None or (isinstance(draft.failure, SpoolFailed) and draft.failure.uncertain):
+                draft.settle()
+            else:
+                draft.discard()
         return [draft.failure or name_of(draft.id, draft.size) for draft in drafts]
 
-    def _commit(self, drafts: Sequence[Draft]) -> None:
+    def _publish(self, drafts: Sequence[Draft]) -> None:
         if self._is_broken:
             for draft in drafts:
                 draft.failure = SpoolFailed("new/ could not be synced before")
-        written = self._attempt(drafts, self._write)
         # What the delivery process does not read whole as it takes it must be whole before it is seen.
-        first = [draft for draft in written if draft.size > WHOLE and not draft.is_synced]
+        first = [each for each in drafts if each.failure is None and each.size > WHOLE and not each.is_synced]
         self._note(first, self._disk.sync_all([draft.fd for draft in first]))
-        visible = self._attempt(written, self._rename)
+        visible = self._attempt(drafts, self._rename)
         if visible:
             self._sync(visible)
-            done = [draft for draft in visible if draft.failure is None]
-            self._enter(done)
-            for draft in done:
-                draft.settle()
-        for draft in drafts:
-            if draft.failure is not None:
-                draft.discard()
 
     def _sync(self, drafts: Sequence[Draft]) -> None:
         """Wait until content and names are on the medium."""
@@ -291,9 +300,7 @@ class Intake:
             self._is_broken = True
             uncertain = SpoolFailed(f"fsync new/: {error.strerror or error}", uncertain=True)
             for draft in drafts:
-                if draft.failure is None:
-                    draft.failure = uncertain
-                    draft.settle()
+                draft.failure = draft.failure or uncertain
 
     @staticmethod
     def _note(drafts: Sequence[Draft], found: Sequence[OSError | None]) -> None:
@@ -331,6 +338,8 @@ class Intake:
         draft.rename(self._layout.message("new", name_of(draft.id, draft.size)))
 
     def _enter(self, drafts: Sequence[Draft]) -> None:
+        if not drafts:
+            return
         now = self._now()
         # The messages are safe without it; the audit will show them as not entered, which is the truth.
         with contextlib.suppress(OSError):

@@ -7,7 +7,6 @@ from typing import Any
 
 from relayd.spool.clerk import Clerk
 from relayd.spool.hint import Hints
-from relayd.spool.turn import Turn
 
 
 def ask(work: Any, items: Sequence[int], done: Any = None) -> list[Any]:
@@ -111,59 +110,48 @@ def test_a_group_goes_although_more_comes_with_each_turn() -> None:
     assert groups.sizes[0] > 1
 
 
-def test_what_comes_while_it_waits_for_its_turn_is_in_the_group() -> None:
-    """Another process commits; and each gives its turn back, whatever comes of its work."""
-    groups: list[int] = []
-    prepared: list[int] = []
-    turn = Turn(30.0)
-    assert turn.take()
+def test_work_may_take_in_what_comes_meanwhile() -> None:
+    """It is of the group from there on, with its results, whatever the work comes to."""
+    groups: list[list[int]] = []
+    may_go_on = threading.Event()
 
-    def work(items: Sequence[int]) -> Sequence[int]:
-        groups.append(len(items))
-        raise ValueError
-
-    async def asking() -> None:
+    async def asking() -> list[object]:
         loop = asyncio.get_running_loop()
-        last = loop.create_future()
-        clerk: Clerk[int, int] = Clerk(loop, "clerk", work, turn=turn, prepare=prepared.extend)
-        clerk.submit(0, lambda result: None)
-        # Its preparation is no part of the turn.
-        while not prepared:
-            await asyncio.sleep(0)
-        for number in range(1, 6):
-            clerk.submit(number, lambda result, n=number: last.set_result(None) if n == 5 else None)  # type: ignore[misc]
-        while clerk._forming:
-            await asyncio.sleep(0)
-        turn.give()
-        await last
-        await asyncio.to_thread(clerk.close)
+        all_there = loop.create_future()
+        results: list[object] = []
 
-    asyncio.run(asking())
-    assert groups == [6]
-    assert prepared == [0, 1, 2, 3, 4, 5]
-    assert turn.take()
-
-
-def test_an_error_of_the_preparation_is_the_result_of_each() -> None:
-    """The thread goes on, and has its turn the next time."""
-    results: list[object] = []
-
-    def prepare(items: Sequence[int]) -> None:
-        if 1 in items:
+        def work(items: Sequence[int]) -> Sequence[int]:
+            may_go_on.wait(30)
+            groups.append([*items, *clerk.more()])
+            if len(groups) == 1:
+                return groups[0]
             raise ValueError
 
-    async def asking() -> None:
-        loop = asyncio.get_running_loop()
-        clerk: Clerk[int, int] = Clerk(loop, "clerk", list, turn=Turn(), prepare=prepare)
-        for number in (1, 2):
-            heard = loop.create_future()
-            clerk.submit(number, heard.set_result)
-            results.append(await heard)
-        await asyncio.to_thread(clerk.close)
+        def take(result: object) -> None:
+            results.append(result)
+            if len(results) == 7:
+                all_there.set_result(None)
 
-    asyncio.run(asking())
-    assert isinstance(results[0], ValueError)
-    assert results[1] == 2
+        clerk: Clerk[int, int] = Clerk(loop, "clerk", work)
+        clerk.submit(0, take)
+        while clerk._forming or not clerk._groups.empty():
+            await asyncio.sleep(0)
+        for number in range(1, 6):
+            clerk.submit(number, take)
+        while clerk._forming:
+            await asyncio.sleep(0)
+        may_go_on.set()
+        while len(results) < 6:
+            await asyncio.sleep(0)
+        clerk.submit(6, take)
+        await all_there
+        await asyncio.to_thread(clerk.close)
+        return results
+
+    results = asyncio.run(asking())
+    assert groups == [[0, 1, 2, 3, 4, 5], [6]]
+    assert results[:6] == [0, 1, 2, 3, 4, 5]
+    assert isinstance(results[6], ValueError)
 
 
 def test_the_end_waits_for_what_was_handed_in_this_turn() -> None:
