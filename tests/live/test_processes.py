@@ -48,7 +48,7 @@ def test_what_carries_mail_interrupts_nobody_and_delivery_comes_second() -> None
         (master,), (delivery,) = running.pids("master"), running.pids("delivery")
         nice = os.getpriority(os.PRIO_PROCESS, master)
         assert os.sched_getscheduler(master) == os.SCHED_OTHER
-        expected = dict.fromkeys(running.pids("worker"), nice) | {delivery: min(19, nice + 3)}
+        expected = dict.fromkeys(running.pids("worker"), nice) | {delivery: min(19, nice + 5)}
         for pid, its_nice in expected.items():
             for thread in map(int, os.listdir(f"/proc/{pid}/task")):
                 assert os.sched_getscheduler(thread) == os.SCHED_BATCH
