@@ -23,7 +23,7 @@ from tests.deliver.town import Surroundings, surroundings
 from tests.hostile.zones import CASES, OURS
 
 # How long one try at a name server that is silent takes, in seconds.
-SHORT, LONG = 0.2, 60.0
+SHORT, LONG = 0.6, 60.0
 ONCE_MORE = ("sound", "null", "absent", "thousand", "fleeting")
 
 
