@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +28,7 @@ USER = "nobody" if os.geteuid() == 0 else ""
 _STEP = 0.02
 _COMMAND_SECONDS = 60.0
 _WAIT_SECONDS = 30.0
+_DEATH_SECONDS = 5.0
 
 
 class Relay:
@@ -140,10 +140,16 @@ class Relay:
         return [psutil.Process(pid) for pid in self.pids()]
 
     def kill(self, role: str) -> None:
-        """SIGKILL to the processes whose role begins so."""
+        """SIGKILL to the processes whose role begins so; as a rule they are gone when this returns."""
+        killed = []
         for pid in self.pids(role):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                killed.append(psutil.Process(pid))
+                killed[-1].kill()
+        # A process that a disk holds up goes later.
+        deadline = time.monotonic() + _DEATH_SECONDS
+        while any(map(is_there, killed)) and time.monotonic() < deadline:
+            time.sleep(_STEP)
 
     def replace(self, role: str) -> None:
         """Kill the processes whose role begins so, and wait for those that are started in their place."""
