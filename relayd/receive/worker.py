@@ -204,15 +204,8 @@ class Worker:
     # The committer's thread.
 
     def _commit_group(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
-        """Only what waits for the disk is done by turns: one worker writes while another waits."""
-        began, intake = time.monotonic(), self.intake
-        intake.write(drafts)
-        with self._turn:
-            if late := self._committer.more():
-                intake.write(late)
-                drafts = [*drafts, *late]
-            intake.publish(drafts)
-        results = intake.conclude(drafts)
+        began = time.monotonic()
+        results = self.intake.commit(drafts, self._turn, self._committer.more)
         self._commits.append(time.monotonic() - began)
         self._hints.send([each for each in results if isinstance(each, str)])
         return results

@@ -37,6 +37,8 @@ _FEW = 4096
 
 # Each draft of a group holds a descriptor; a process has some thousand, and its sessions need them too.
 _LARGEST_GROUP = 128
+# The turn of who has nobody to take turns with.
+_ALWAYS = contextlib.nullcontext()
 # With fewer inodes free, those that are left are for the journals of what is here already.
 _FEWEST_INODES = 100
 # So long a look at the room counts: under load some fifty messages ask in that time.
@@ -252,35 +254,42 @@ class Intake:
         message_id = self._ids.next()
         return Draft(message_id, envelope, self._layout.draft(message_id), self._disk, self._memory)
 
-    def commit(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
-        """Make drafts durable and visible; for each its file name in new/, or why not: then it is discarded."""
-        self.write(drafts)
-        self.publish(drafts)
-        return self.conclude(drafts)
+    def commit(
+        self,
+        drafts: Sequence[Draft],
+        turn: contextlib.AbstractContextManager[object] = _ALWAYS,
+        more: Callable[[], Sequence[Draft]] = tuple,
+    ) -> list[str | SpoolError]:
+        """Make drafts durable and visible; for each its file name in new/, or why not: then it is discarded.
 
-    # The same in three steps, of which workers take the second by turns. What fails is kept in the draft.
+        Only their names and the wait for the medium are part of the `turn`: what one process writes and enters
+        keeps no other from the medium. When that comes, `more` gives what has come meanwhile; what becomes of
+        these follows.
+        """
+        results: list[str | SpoolError] = []
+        waiting = list(drafts)
+        while waiting:
+            early = waiting[:_LARGEST_GROUP]
+            self._write_all(early)
+            with turn:
+                if not results:
+                    # Once: who has waited does not wait for all that may come.
+                    waiting += more()
+                group = waiting[:_LARGEST_GROUP]
+                self._write_all(group[len(early) :])
+                self._publish(group)
+            results += self._conclude(group)
+            del waiting[: len(group)]
+        return results
 
-    def write(self, drafts: Sequence[Draft]) -> None:
-        """Write drafts, and let the medium begin with them."""
+    # The steps. What fails is kept in the draft.
+
+    def _write_all(self, drafts: Sequence[Draft]) -> None:
         if not self._is_broken:
             self._attempt(drafts, self._write)
 
-    def publish(self, drafts: Sequence[Draft]) -> None:
-        """Give them their names in new/, and wait until all is on the medium."""
-        for first in range(0, len(drafts), _LARGEST_GROUP):
-            self._publish(drafts[first : first + _LARGEST_GROUP])
-
-    def conclude(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
-        """Enter what has become a message, and forget what has not; give what `commit` gives."""
-        self._enter([draft for draft in drafts if draft.failure is None])
-        for draft in drafts:
-            if draft.failure is None or (isinstance(draft.failure, SpoolFailed) and draft.failure.uncertain):
-                draft.settle()
-            else:
-                draft.discard()
-        return [draft.failure or name_of(draft.id, draft.size) for draft in drafts]
-
     def _publish(self, drafts: Sequence[Draft]) -> None:
+        """Give them their names in new/, and wait until all is on the medium."""
         if self._is_broken:
             for draft in drafts:
                 draft.failure = SpoolFailed("new/ could not be synced before")
@@ -290,6 +299,16 @@ class Intake:
         visible = self._attempt(drafts, self._rename)
         if visible:
             self._sync(visible)
+
+    def _conclude(self, drafts: Sequence[Draft]) -> list[str | SpoolError]:
+        """Enter what has become a message, and forget what has not."""
+        self._enter([draft for draft in drafts if draft.failure is None])
+        for draft in drafts:
+            if draft.failure is None or (isinstance(draft.failure, SpoolFailed) and draft.failure.uncertain):
+                draft.settle()
+            else:
+                draft.discard()
+        return [draft.failure or name_of(draft.id, draft.size) for draft in drafts]
 
     def _sync(self, drafts: Sequence[Draft]) -> None:
         """Wait until content and names are on the medium."""

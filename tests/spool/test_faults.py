@@ -1,8 +1,9 @@
 """Each call to the disk fails in turn, once or for a while: nothing is lost or sent twice, and work goes on."""
 
+import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -42,11 +43,10 @@ def commit_three(disk: MemoryDisk, early: int = 0) -> tuple[list[Draft], list[st
     drafts = [intake.begin(envelope()) for _ in range(3)]
     for draft in drafts:
         draft.write(MAIL)
-    intake.write(drafts[:early])
-    return drafts, intake.commit(drafts)
+    return drafts, intake.commit(drafts[:early], more=lambda: drafts[early:]) if early else intake.commit(drafts)
 
 
-def test_what_is_written_before_its_turn_is_not_written_again() -> None:
+def test_what_comes_while_a_group_waits_for_its_turn_is_written_like_the_others() -> None:
     """The same calls, in another order."""
     calls = []
     for early in (0, 2, 3):
@@ -57,16 +57,39 @@ def test_what_is_written_before_its_turn_is_not_written_again() -> None:
 
 
 def test_what_is_only_written_is_no_message() -> None:
-    """It is one after the commit."""
+    """It is written before its turn, and is one at the end of that."""
     disk = memory_disk()
     intake = Intake(LAYOUT, 0, disk=disk, now=disk.clock)
     draft = intake.begin(envelope())
     draft.write(MAIL)
-    intake.write([draft])
-    assert disk.take_all(LAYOUT.folder("new")) == {}
-    assert next(iter(disk.take_all(LAYOUT.folder("tmp")).values())).endswith(MAIL)
-    (name,) = intake.commit([draft])
+
+    @contextlib.contextmanager
+    def turn() -> Iterator[None]:
+        assert disk.take_all(LAYOUT.folder("new")) == {}
+        assert next(iter(disk.take_all(LAYOUT.folder("tmp")).values())).endswith(MAIL)
+        yield
+        assert disk.take_all(LAYOUT.folder("new")) != {}
+
+    (name,) = intake.commit([draft], turn())
     assert disk.take_all(LAYOUT.folder("new")).keys() == {name}
+
+
+def test_of_a_large_group_no_more_files_are_open_than_may_be() -> None:
+    """Sessions need descriptors too, and no more are taken in than came before the turn."""
+    disk = memory_disk()
+    intake = Intake(LAYOUT, 0, disk=disk, now=disk.clock)
+    drafts = [intake.begin(envelope()) for _ in range(700)]
+    opened: list[int] = []
+
+    def fault(operation: str, path: str) -> None:
+        opened.append(sum(draft.fd >= 0 for draft in drafts))
+
+    disk.fault = fault
+    given = iter([drafts[300:]])
+    names = intake.commit(drafts[:300], more=lambda: next(given))
+    assert len(set(names)) == 700
+    assert disk.take_all(LAYOUT.folder("new")).keys() == set(names)
+    assert 1 < max(opened) <= 128
 
 
 @pytest.mark.parametrize("early", [0, 2, 3])
