@@ -24,7 +24,6 @@ from relayd.base.config import Config
 from relayd.base.counters import Board, Slot
 from relayd.base.log import Log
 from relayd.base.loop import factory
-from relayd.base.scheduling import processors
 from relayd.base.sections import Listener
 from relayd.base.tally import Tally
 from relayd.master import descriptors, extras, privileges
@@ -32,7 +31,7 @@ from relayd.master.children import Child
 from relayd.master.control import Control
 from relayd.master.family import Family
 from relayd.master.fixed import changed, fixed
-from relayd.master.generation import Common, Plan, generation
+from relayd.master.generation import Common, Plan, generation, workers_of
 from relayd.master.handover import Kin, State
 from relayd.master.herald import Herald
 from relayd.master.looks import reach_spool, second_looks
@@ -59,11 +58,11 @@ def check(state: State) -> None:
     # Whether it can be opened; what the children of a trial do belongs into no log.
     _open_log(plan.config, state)
     log = Log(plan.config.log.format, None, fd=os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))
-    room = room_for(_workers(plan.config))
+    room = room_for(workers_of(plan.config))
     board, tally = Board(1 + 2 * room), Tally(room)
     places = Places(board.slots, tally.parts)
     bound = _doors(state)
-    _try_out(plan, Common(bound, Hints(), board, tally, places, log, _workers(plan.config), _LOCK_SECONDS))
+    _try_out(plan, Common(bound, Hints(), board, tally, places, log, workers_of(plan.config), _LOCK_SECONDS))
 
 
 def _try_out(plan: Plan, common: Common) -> None:
@@ -177,7 +176,7 @@ def _doors(state: State) -> list[Bound]:
 
 def _shared(state: State, plan: Plan, log: Log) -> tuple[Common, list[Child]]:
     """The memory that is shared, and the children that were there; code of another layout begins with its own."""
-    shared, workers = state.shared, _workers(plan.config)
+    shared, workers = state.shared, workers_of(plan.config)
     hints = Hints.of(*(os.dup(fd) for fd in shared.hints))
     try:
         board, tally = Board.of(os.dup(shared.board)), Tally.of(os.dup(shared.tally))
@@ -228,7 +227,3 @@ def _never(channel: Channel) -> int:
 def _nowhere() -> Slot:
     """Numbers for a child that writes its own where this code cannot read them."""
     return Slot(memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("Q"))
-
-
-def _workers(config: Config) -> int:
-    return config.process.workers or processors()

@@ -20,12 +20,11 @@ from relayd.base.config import Config
 from relayd.base.counters import Board
 from relayd.base.log import Log
 from relayd.base.loop import factory
-from relayd.base.scheduling import processors
 from relayd.base.source import Source
 from relayd.base.tally import Tally
 from relayd.master import descriptors, extras, handover, listeners, privileges
 from relayd.master.control import Control
-from relayd.master.generation import Common, Plan
+from relayd.master.generation import Common, Plan, workers_of
 from relayd.master.herald import Herald
 from relayd.master.inherited import Passed, take
 from relayd.master.looks import reach_spool, second_looks
@@ -125,7 +124,7 @@ def prepare_spool(directory: Path, identity: Identity) -> None:
 
 
 def _common(config: Config, bound: Sequence[Bound], log: Log, patience: float) -> Common:
-    workers = config.process.workers or processors()
+    workers = workers_of(config)
     room = room_for(workers)
     # The master's own slot, and those of the few that are no workers.
     board, tally = Board(1 + 2 * room), Tally(room)

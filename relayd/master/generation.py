@@ -13,6 +13,7 @@ from relayd.base.channel import Channel
 from relayd.base.config import Config
 from relayd.base.counters import Board
 from relayd.base.log import Log
+from relayd.base.scheduling import processors
 from relayd.base.sections import Listener
 from relayd.base.source import Source
 from relayd.base.tally import Tally
@@ -28,6 +29,11 @@ from relayd.receive import boot as reception
 from relayd.receive.post import Post as WorkerPost
 from relayd.spool.hint import Hints
 from relayd.spool.turn import Turn
+
+
+def workers_of(config: Config) -> int:
+    """How many workers there are to be; 0 stands for one a processor."""
+    return config.process.workers or processors()
 
 
 @dataclass(frozen=True)
