@@ -27,6 +27,7 @@ from relayd.deliver.waiting import Waiting
 from relayd.spool.errors import NoSuchMessage, NotSound, SpoolFailed, SpoolFull
 from relayd.spool.outcome import Kind, Outcome
 from tests.deliver.making import ID, job, parcel
+from tests.deliver.moods import TRANSACTION, moody
 from tests.deliver.peer import peer
 from tests.deliver.running import LONGEST_SECONDS, on_each_loop, run, turn
 from tests.deliver.town import (
@@ -40,7 +41,6 @@ from tests.deliver.town import (
     letters,
     surroundings,
 )
-from tests.world.exchanger import Exchanger
 from tests.world.session import Session
 
 
@@ -1077,20 +1077,6 @@ SCRIPTS = [
 ]
 
 
-def moody(exchanger: Exchanger, dice: random.Random, share: float) -> None:
-    """Let an exchanger do the unexpected in so many of its steps."""
-
-    def script(session: Session, line: bytes) -> bytes | None:
-        if dice.random() > share:
-            return None
-        mood = dice.choice(SCRIPTS)
-        if isinstance(mood, type):
-            raise mood("in a bad mood")
-        return mood
-
-    exchanger.replies = dict.fromkeys(["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", ".", "RSET", "QUIT"], script)
-
-
 @given(seed=st.integers(0, 10_000), share=st.sampled_from([0.02, 0.1, 0.3, 0.8]))
 @settings(max_examples=15, deadline=None)
 def test_every_parcel_is_reported_once_whatever_exchangers_do(
@@ -1109,5 +1095,7 @@ def test_every_parcel_is_reported_once_whatever_exchangers_do(
 
     with surroundings(tmp_path_factory.mktemp("town"), TWO_EQUAL, FIRST, SECOND) as around:
         for number, exchanger in enumerate(around.exchangers):
-            moody(exchanger, random.Random(seed + number), share)
+            moody(
+                exchanger, random.Random(seed + number), share, SCRIPTS, ["CONNECT", "EHLO", *TRANSACTION, "QUIT"]
+            )
         run(lambda: main(around))

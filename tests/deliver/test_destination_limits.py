@@ -18,10 +18,9 @@ from relayd.deliver.places import Places
 from relayd.spool.outcome import Kind
 from tests.deliver.hosted import HOSTED, ZONE, Open, all_left, domains, limited, mails, to
 from tests.deliver.making import job, parcel
+from tests.deliver.moods import TRANSACTION, moody
 from tests.deliver.running import LONGEST_SECONDS, on_each_loop, run, turn
 from tests.deliver.town import FIRST, ONE, SECOND, Surroundings, left, surroundings
-from tests.world.exchanger import Exchanger
-from tests.world.session import Session
 
 # Places.
 
@@ -294,20 +293,6 @@ MOODS = (b"450 later\r\n", b"452 4.5.3 too many\r\n", b"421 bye\r\n", b"garbage\
 TWO = HOSTED + HOSTED.replace("mx.", "mx2.") + ONE + "mx2.example.net. 60 IN A 127.0.0.3\n"
 
 
-def moody(exchanger: Exchanger, dice: random.Random, share: float) -> None:
-    """Let an exchanger do the unexpected in so many of its steps."""
-
-    def script(session: Session, line: bytes) -> bytes | None:
-        if dice.random() > share:
-            return None
-        mood = dice.choice(MOODS)
-        if isinstance(mood, type):
-            raise mood("in a bad mood")
-        return mood
-
-    exchanger.replies = dict.fromkeys(["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", ".", "RSET"], script)
-
-
 @given(
     seed=st.integers(0, 10_000),
     share=st.sampled_from([0.0, 0.05, 0.3]),
@@ -347,7 +332,7 @@ def test_within_limits_nothing_is_left_behind_whatever_exchangers_do(
 
     with surroundings(tmp_path_factory.mktemp("town"), TWO, FIRST, SECOND) as around:
         for number, exchanger in enumerate(around.exchangers):
-            moody(exchanger, random.Random(seed + number), share)
+            moody(exchanger, random.Random(seed + number), share, MOODS, ["CONNECT", "EHLO", *TRANSACTION])
         run(lambda: main(around))
 
 

@@ -32,6 +32,7 @@ from tests.deliver.fake_spool import FakeSpool
 from tests.deliver.host import Host
 from tests.deliver.hosted import limited
 from tests.deliver.making import job, parcel
+from tests.deliver.moods import TRANSACTION, moody
 from tests.deliver.peer import peer
 from tests.deliver.running import on_each_loop, run, turn
 from tests.deliver.town import (
@@ -44,7 +45,6 @@ from tests.deliver.town import (
     letters,
     surroundings,
 )
-from tests.world.exchanger import Exchanger
 from tests.world.session import Session
 
 ONE_CONNECTION = "connections_per_destination = 1"
@@ -928,20 +928,6 @@ SCRIPTS = [
 ]
 
 
-def moody(exchanger: Exchanger, dice: random.Random, share: float) -> None:
-    """Let an exchanger do the unexpected in so many of its steps, once it has greeted."""
-
-    def script(session: Session, line: bytes) -> bytes | None:
-        if dice.random() > share:
-            return None
-        mood = dice.choice(SCRIPTS)
-        if isinstance(mood, type):
-            raise mood("in a bad mood")
-        return mood
-
-    exchanger.replies = dict.fromkeys(["MAIL", "RCPT", "DATA", ".", "RSET", "QUIT"], script)
-
-
 @given(seed=st.integers(0, 10_000), share=st.sampled_from([0.01, 0.05, 0.2]))
 @settings(max_examples=15, deadline=None)
 def test_no_mail_data_goes_twice_whatever_exchangers_do(
@@ -971,5 +957,5 @@ def test_no_mail_data_goes_twice_whatever_exchangers_do(
 
     with surroundings(tmp_path_factory.mktemp("town"), TWO_EQUAL, FIRST, SECOND) as around:
         for number, exchanger in enumerate(around.exchangers):
-            moody(exchanger, random.Random(seed + number), share)
+            moody(exchanger, random.Random(seed + number), share, SCRIPTS, [*TRANSACTION, "QUIT"])
         run(lambda: main(around))
