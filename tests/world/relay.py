@@ -152,11 +152,16 @@ class Relay:
             time.sleep(_STEP)
 
     def replace(self, role: str) -> None:
-        """Kill the processes whose role begins so, and wait for those that are started in their place."""
+        """Kill the processes whose role begins so, and wait until those started in their place are at work."""
         before = self.pids(role)
         self.kill(role)
-        # Those that were killed are in the report until the master has seen it.
-        self.wait(lambda: self.pids(role) not in ([], before), f"a new {role}")
+
+        def are_replaced() -> bool:
+            # Those that were killed are in the report until the master has seen it.
+            found = [each for each in self.report()["processes"] if each["role"].startswith(role)]
+            return found != [] and all(each["state"] == "running" and each["pid"] not in before for each in found)
+
+        self.wait(are_replaced, f"a new {role}")
 
     def log_text(self) -> str:
         """The whole log."""
