@@ -214,7 +214,8 @@ def _reached(connection: Connection, ranked: Ranked, refusals: Sequence[Refusal]
         for each in refusals
     )
     failures = f"{', '.join(silent)} did not answer; " if silent else ""
-    via = Via(candidate.exchanger, str(candidate), connection.greeting_s, failures + ranked.reason, connection.tls)
+    greeting_s = None if connection.greeting_s is None else round(connection.greeting_s, 6)
+    via = Via(candidate.exchanger, str(candidate), greeting_s, failures + ranked.reason, connection.tls)
     return Reached(connection, ranked.candidates, via, tuple(each.dialogue for each in refusals))
 
 

@@ -54,7 +54,7 @@ class Parcel(msgspec.Struct, frozen=True):
 class Via(msgspec.Struct, frozen=True):
     """Which exchanger an outcome is of, and why that one; empty when there was none.
 
-    `tls` has the version and the cipher, where it was spoken to in TLS.
+    `greeting_s` is in whole microseconds. `tls` has the version and the cipher, where it was spoken to in TLS.
     """
 
     exchanger: str = ""
@@ -101,18 +101,19 @@ def outcomes_of(
     `reports` is whether the exchanger has DSN. One that has not tells nobody that the mail came to its end: who
     asked to be told that is told by us that it went there (RFC 3461 section 5.2.2).
     """
-    groups: dict[tuple[Kind, Reply], list[int]] = {}
     rest = result.deferred_rest if is_divided else ()
+    if len(result.replies) == 1 and not rest:
+        # As a rule there is one, and nothing to group.
+        kind = _kind(parcel, result, 0, reports=reports)
+        return (_outcome(parcel, parcel.recipients, kind, result.replies[0], via, now),)
+    groups: dict[tuple[Kind, Reply], list[int]] = {}
     for place, answer in enumerate(result.replies):
-        if place in rest:
-            continue
-        index = parcel.recipients[place]
-        kind = Kind.IN_DOUBT if place in result.in_doubt else kind_of(answer)
-        if not reports and kind is Kind.DELIVERED and is_wanted(parcel.job.envelope, index, Kind.RELAYED):
-            kind = Kind.RELAYED
-        groups.setdefault((kind, answer), []).append(index)
+        if place not in rest:
+            kind = _kind(parcel, result, place, reports=reports)
+            groups.setdefault((kind, answer), []).append(parcel.recipients[place])
     return tuple(
-        [_outcome(parcel, recipients, kind, answer, via, now) for (kind, answer), recipients in groups.items()]
+        _outcome(parcel, tuple(recipients), kind, answer, via, now)
+        for (kind, answer), recipients in groups.items()
     )
 
 
@@ -157,16 +158,26 @@ def addresses(envelope: Envelope, recipients: Sequence[int]) -> str:
     return ",".join([f"<{envelope.recipients[index].address}>" for index in recipients])
 
 
+def _kind(parcel: Parcel, result: Result, place: int, *, reports: bool) -> Kind:
+    """That of what a transaction came to for one of its recipients, by the place among them."""
+    if place in result.in_doubt:
+        return Kind.IN_DOUBT
+    kind = kind_of(result.replies[place])
+    if not reports and kind.is_delivery and is_wanted(parcel.job.envelope, parcel.recipients[place], kind):
+        return Kind.RELAYED
+    return kind
+
+
 def _outcome(
-    parcel: Parcel, recipients: Sequence[int], kind: Kind, answer: Reply, via: Via, now: datetime
+    parcel: Parcel, recipients: tuple[int, ...], kind: Kind, answer: Reply, via: Via, now: datetime
 ) -> Outcome:
     return Outcome(
         at=now,
-        recipients=tuple(recipients),
+        recipients=recipients,
         kind=kind,
         reply=answer,
         attempt=parcel.job.attempt,
         exchanger=via.exchanger,
         address=via.address,
-        greeting_s=None if via.greeting_s is None else round(via.greeting_s, 6),
+        greeting_s=via.greeting_s,
     )

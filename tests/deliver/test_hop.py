@@ -42,7 +42,8 @@ def test_mail_comes_to_the_exchanger_that_dns_names(tmp_path: Path, loop: str) -
         reached = await reach(town)
         assert isinstance(reached, Reached)
         assert reached.via.exchanger == "mx.example.net"
-        assert reached.via.greeting_s is not None
+        assert reached.connection.greeting_s is not None
+        assert reached.via.greeting_s == round(reached.connection.greeting_s, 6)
         measure = town.ways.latencies.of(reached.connection.candidate)
         assert (measure.samples, measure.circuit.failures) == (1, 0)
 

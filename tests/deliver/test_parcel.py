@@ -9,7 +9,7 @@ from relayd.smtp.reply import Reply, reply
 from relayd.spool.outcome import Kind
 from tests.deliver.making import BUSY, NO_SUCH_USER, NOON, TAKEN, asking, job, outcome
 
-VIA = Via("mx.example.net", "192.0.2.1:25", 0.0123456789, "it is the only one")
+VIA = Via("mx.example.net", "192.0.2.1:25", 0.012346, "it is the only one")
 
 
 def test_recipients_of_one_domain_share_a_parcel() -> None:
