@@ -43,6 +43,18 @@ class Account(msgspec.Struct, eq=False):
         return (*self.job.owed, *self.untold) if self.untold else self.job.owed
 
     @property
+    def owed_together(self) -> tuple[tuple[Job, tuple[Outcome, ...]], ...]:
+        """The same by message, with what the others in its summary owe."""
+        if not self.others:
+            return ((self.job, self.owed),) if self.untold or self.job.owed else ()
+        return tuple((each.job, owed) for each in (self, *self.others) if (owed := each.owed))
+
+    @property
+    def is_put_off(self) -> bool:
+        """Whether the spool is not about to be told anything of it."""
+        return self.is_lost or self.delay > 0
+
+    @property
     def is_open(self) -> bool:
         """Whether anybody is to be tried again."""
         return not self.done.issuperset(self.job.open)

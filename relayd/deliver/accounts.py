@@ -76,6 +76,7 @@ class Accounts:
         self._steps = 0
         # Messages that an exchanger has taken and the spool does not know of: a kill makes copies of them.
         self._unknown: set[str] = set()
+        # Set while nobody waits for them to become fewer.
         self._is_near = asyncio.Event()
         self._is_near.set()
 
@@ -106,11 +107,12 @@ class Accounts:
         account = self._account_of(parcel)
         if account is None:
             return
-        outcomes = self._judged(parcel.job, outcomes)
+        if not are_final(outcomes):
+            outcomes = self._judged(parcel.job, outcomes)
         account.note(outcomes)
         is_taken = has_delivery(outcomes)
-        if is_taken:
-            self._look_at(account)
+        if is_taken and not account.is_put_off:
+            self._unknown.add(account.job.id)
         self._step(account)
         try:
             if outcomes and not is_taken:
@@ -123,8 +125,6 @@ class Accounts:
 
     def _judged(self, job: Job, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
         """Beyond its lifetime what waits is given up, but for what a person is to decide about."""
-        if are_final(outcomes):
-            return outcomes
         if not retry.is_expired(job.envelope.arrived, self._config.delivery.lifetime, datetime.now(UTC)):
             return outcomes
         held = [outcome for outcome in outcomes if outcome.kind is Kind.IN_DOUBT and self._holds_doubts]
@@ -145,30 +145,21 @@ class Accounts:
 
     def is_behind(self) -> bool:
         """Whether the spool is far behind with what exchangers have taken."""
-        return not self._is_near.is_set()
+        return len(self._unknown) >= self._limits.unrecorded
 
     async def caught_up(self) -> None:
         """Return when the spool is not far behind with what exchangers have taken.
 
         A disk that fails is not waited for: it may be full, and the mail that goes makes room.
         """
-        while not self._is_near.is_set():
+        while self.is_behind():
+            self._is_near.clear()
             await self._is_near.wait()
 
-    def _look_at(self, account: Account) -> None:
-        """Note whether the spool is about to be told that an exchanger has taken the message."""
-        is_at_it = not account.is_lost and not account.delay
-        if is_at_it and has_delivery(account.unrecorded):
-            self._unknown.add(account.job.id)
-        else:
-            self._unknown.discard(account.job.id)
-        self._weigh()
-
-    def _weigh(self) -> None:
-        """Note whether that is so of too many."""
-        if len(self._unknown) >= self._limits.unrecorded:
-            self._is_near.clear()
-        elif not self._is_near.is_set():
+    def _is_known(self, account: Account) -> None:
+        """The spool knows what exchangers have taken of the message, or is not about to be told."""
+        self._unknown.discard(account.job.id)
+        if not (self._is_near.is_set() or self.is_behind()):
             self._is_near.set()
 
     async def promise(self, parcel: Parcel, via: Via) -> None:
@@ -197,22 +188,25 @@ class Accounts:
         """The last step, at once or, where its originator gets too many notifications, after a while."""
         owed = account.owed
         originator = self._notices.originator(account.job.envelope, owed) if owed else None
+        if originator is None:
+            # Nobody is to be told.
+            self._end(account)
+            return
         if account.verdict is None:
             self._judge(account, originator)
-        if account.verdict is Verdict.SUMMARISE and originator is not None:
-            if account.unrecorded:
-                # Collecting takes a while; if the process ends meanwhile, who has the mail must not get it again.
-                self._begin(account, self._record(account))
-                return
+        if account.verdict is not Verdict.SUMMARISE:
+            self._end(account)
+        elif account.unrecorded:
+            # Collecting takes a while; if the process ends meanwhile, who has the mail must not get it again.
+            self._begin(account, self._record(account))
+        else:
             account.verdict = Verdict.TELL
             self._summaries.add(account, originator)
-            return
-        self._end(account)
 
-    def _judge(self, account: Account, originator: str | None) -> None:
+    def _judge(self, account: Account, originator: str) -> None:
         account.verdict = Verdict.TELL
         # What a person is to decide about is held at once, and so told at once.
-        if originator is not None and not self._is_to_be_held(account):
+        if not self._is_to_be_held(account):
             account.verdict, until = self._digests.judge(originator, datetime.now(UTC))
             if account.verdict is Verdict.WAIT:
                 account.following = min(until, self._following(account)) if account.is_open else until
@@ -241,7 +235,10 @@ class Accounts:
         account.delay = 0.0
         if isinstance(result, _Recorded):
             del account.unrecorded[: result.outcomes]
-            self._look_at(account)
+            if has_delivery(account.unrecorded):
+                self._unknown.add(account.job.id)
+            else:
+                self._is_known(account)
         elif isinstance(result, Composed):
             self._close(account)
             self._tell_end(account, result)
@@ -257,13 +254,13 @@ class Accounts:
         if not isinstance(error, LeaseLost | NoSuchMessage):
             self._tell_trouble(account.job, error)
             account.delay = min(max(self._limits.trouble, 2 * account.delay), self._limits.trouble_most)
-            self._look_at(account)
+            self._is_known(account)
             self._office.later(account.delay, lambda: self._try_again(account))
             return
         # Somebody else has the message now: what follows is theirs.
         self._office.write(events.SpoolTrouble(id=account.job.id, reason=str(error)))
         account.is_lost = True
-        self._look_at(account)
+        self._is_known(account)
         if account.others:
             # The summary was to be queued as this one's; it is the next one's now.
             self._tell_together(account.others, account.originator)
@@ -298,12 +295,11 @@ class Accounts:
             # What was not tried leaves no line in a journal.
             self._begin(account, self._put_back(job, account.following))
             return
-        together = (account, *account.others)
         ending = Ending(
             job,
             tuple(account.unrecorded),
             account.following,
-            tuple([(each.job, owed) for each in together if (owed := each.owed)]),
+            account.owed_together,
             account.originator,
             self._late(account) if account.waiting else (),
             hold=self._is_to_be_held(account),
@@ -347,8 +343,7 @@ class Accounts:
 
     def _close(self, account: Account) -> None:
         del self._accounts[account.job.id]
-        self._unknown.discard(account.job.id)
-        self._weigh()
+        self._is_known(account)
         self._office.settled()
 
     def _tell_end(self, account: Account, composed: Composed) -> None:
