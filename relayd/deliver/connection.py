@@ -215,8 +215,7 @@ class Connection(asyncio.Protocol):
 
     def send_small_content(self, mail_data: bytes) -> None:
         """The same in one write, for mail data that is in memory."""
-        encoder = Encoder()
-        self._finish_content(encoder.feed(mail_data) + encoder.finish())
+        self._finish_content(Encoder().finish(mail_data))
 
     def leave(self) -> "asyncio.Future[None]":
         """Say QUIT and close when it is answered or nobody answers; the future is done when the socket is gone."""

@@ -168,9 +168,12 @@ class Encoder:
         self._held = b"\r" if chunk.endswith(b"\r") else b""
         return self._encode(chunk.removesuffix(b"\r"))
 
-    def finish(self) -> bytes:
-        """The end of data, after a CR LF where the message lacks its last one (section 4.1.1.4)."""
-        rest = self._encode(self._held)
+    def finish(self, last: bytes = b"") -> bytes:
+        """That of the last chunk and the end of data, with a CR LF where the message lacks its last one.
+
+        See section 4.1.1.4.
+        """
+        rest = self._encode(self._held + last.replace(b"\0", b""))
         return rest + (b".\r\n" if self._begins_line else END)
 
     def _encode(self, octets: bytes) -> bytes:

@@ -89,6 +89,9 @@ def test_nothing_that_is_sent_has_a_bare_line_ending_a_nul_or_a_second_end(
     assert not re.search(rb"\r(?!\n)|(?<!\r)\n|\0", wire)
     assert (b"\r\n" + wire).find(END) == len(b"\r\n" + wire) - len(END)
     assert wire == encode(message)
+    *before, last = pieces(message, cuts) or [b""]
+    encoder = Encoder()
+    assert wire == b"".join(map(encoder.feed, before)) + encoder.finish(last)
 
 
 @pytest.mark.parametrize(
