@@ -116,21 +116,25 @@ class Waiting:
             self._alarm = loop.call_at(idle[0], self._ring)
         try:
             await idle[1]
-        finally:
+        except BaseException:
+            # Who wakes one takes it out.
             if idle in self._idle:
                 self._idle.remove(idle)
+            raise
 
     def _ring(self) -> None:
         """The time of some is up, perhaps."""
         self._alarm = None
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for due, waiter in self._idle:
+        idle, self._idle = self._idle, []
+        for due, waiter in idle:
             if due <= now:
                 _wake(waiter)
-        later = [due for due, waiter in self._idle if due > now]
-        if later:
-            self._alarm = loop.call_at(min(later), self._ring)
+            else:
+                self._idle.append((due, waiter))
+        if self._idle:
+            self._alarm = loop.call_at(min(due for due, _ in self._idle), self._ring)
 
     async def sleep(self, seconds: float) -> None:
         """Return when the time is up, or when none will come any more."""
