@@ -294,7 +294,8 @@ class Courier:
                 connection.give_up(INTERNAL)
                 carried = Carried(refusal(parcel, INTERNAL, reached.via, datetime.now(UTC)))
             self._parcel = None
-            connection.dots = max(0, connection.dots - 1)
+            if connection.dots:
+                connection.dots -= 1
             if carried.outcomes is None:
                 self._waiting.put_back(parcel)
                 self._lease.give_slot_back()

@@ -70,30 +70,38 @@ class Destination:
         While the destination rests, it is not taken, but for what a person wants tried now. What is too old to
         wait shares the failure, since its lifetime is judged by one.
         """
-        now = datetime.now(UTC)
-        closed = None if parcel.job.is_urgent else self._means.ways.backoffs.of(self.name, now)
-        if closed is not None:
-            if is_expired(parcel.job.envelope.arrived, self._means.ways.settings.lifetime, now):
-                self._means.report(parcel, refusal(parcel, closed.answer, closed.via, now), closed.via)
-            else:
-                if parcel.job.attempt == 1:
-                    # Health would see one attempt alone while everything waits for a smarthost that is down.
-                    self._means.ways.counters.add("attempts_failed")
-                self._means.postpone(parcel, closed.until)
-        elif self._paces and (slot := self._slot_of(parcel, now)) is not None:
-            self._means.postpone(parcel, now + timedelta(seconds=slot))
-        elif self._bound is not None and len(self._waiting) >= self._bound:
+        if (self._paces or self.name in self._means.ways.backoffs) and self._puts_off(parcel):
+            return
+        if self._bound is not None and len(self._waiting) >= self._bound:
             self._means.report(self._waiting.displace(parcel), (), Via())
         elif not self._waiting.add(parcel):
             self._hire()
+
+    def _puts_off(self, parcel: Parcel) -> bool:
+        """Whether a parcel is not taken now: it has been reported or postponed."""
+        if parcel.job.is_urgent:
+            return False
+        now = datetime.now(UTC)
+        closed = self._means.ways.backoffs.of(self.name, now)
+        if closed is None:
+            slot = self._slot_of(parcel, now) if self._paces else None
+            if slot is None:
+                return False
+            self._means.postpone(parcel, now + timedelta(seconds=slot))
+        elif is_expired(parcel.job.envelope.arrived, self._means.ways.settings.lifetime, now):
+            self._means.report(parcel, refusal(parcel, closed.answer, closed.via, now), closed.via)
+        else:
+            if parcel.job.attempt == 1:
+                # Health would see one attempt alone while everything waits for a smarthost that is down.
+                self._means.ways.counters.add("attempts_failed")
+            self._means.postpone(parcel, closed.until)
+        return True
 
     def _slot_of(self, parcel: Parcel, now: datetime) -> float | None:
         """In how many seconds a parcel should come again, when those that wait fill all slots that are near.
 
         One that has been here before has room where a new one has none: it comes for its slot.
         """
-        if parcel.job.is_urgent:
-            return None
         backlog, ways = self._limits.backlog, self._means.ways
         slowest = min(self._paces, key=lambda pace: pace.rate)
         room = slowest.room(backlog)
