@@ -6,7 +6,6 @@ are dropped, and an event says how many once lines can be written again. Refuses
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +16,9 @@ from relayd.base.line import Format, render
 from relayd.base.sink import Sink
 
 _KEPT = 1 << 20
+# So many events wait at most to become lines, each with what it was told. One after another they do so in half the
+# time that it takes in the midst of other work.
+_SAID = 64
 # Seconds between two writes, once there were as many as that makes in a second. Each takes a transaction of the
 # file's journal, and waits while that is committed: one in each turn of a busy loop costs a tenth of a message.
 _PACE = 0.05
@@ -56,8 +58,9 @@ class Log:
         self._forget()
 
     def _forget(self) -> None:
-        self._lines: deque[bytes] = deque()
-        self._size = 0
+        # What has happened, and whole lines of what did before.
+        self._said: list[tuple[datetime, Event]] = []
+        self._lines = bytearray()
         self._dropped = 0
         # What is being written: whole lines. It is never dropped, since the beginning of the first may be out.
         self._block = b""
@@ -73,19 +76,14 @@ class Log:
 
     def speak(self, format: Format) -> None:
         """Write in another form from here on."""
+        self._render()
         self._format = format
 
     def write(self, event: Event) -> None:
         """Take one event; it is written at the end of this turn, or a moment later."""
-        line = render(event, self._format, self._now(), self._pid)
-        self._lines.append(line)
-        self._size += len(line)
-        if self._size > _KEPT and not self._is_stuck:
-            # One moment has said so much; nothing is dropped that can be written.
-            self.flush()
-        while self._size > _KEPT:
-            self._size -= len(self._lines.popleft())
-            self._dropped += 1
+        self._said.append((self._now(), event))
+        if len(self._said) >= _SAID:
+            self._render()
         if self._later is None:
             self.flush()
         elif not self._is_scheduled:
@@ -96,15 +94,8 @@ class Log:
         """Write what waits; what cannot be written stays for the next time."""
         self._is_scheduled = False
         self._not_before = max(self._not_before, self._clock() - _SAVED) + _PACE
-        while self._block or self._lines:
-            if not self._block:
-                self._block = self._next_block()
-            try:
-                self._block = self._sink.write(self._block)
-            except OSError:
-                self._is_stuck = True
-                return
-        self._is_stuck = False
+        self._render()
+        self._put()
 
     def fileno(self) -> int:
         """The descriptor that lines go to."""
@@ -115,17 +106,37 @@ class Log:
         self.flush()
         self._sink.reopen()
 
+    def _render(self) -> None:
+        """Make lines of what has happened; give up the oldest where there are too many."""
+        said, self._said = self._said, []
+        for at, event in said:
+            self._lines += render(event, self._format, at, self._pid)
+        if len(self._lines) > _KEPT and not self._is_stuck:
+            # One moment has said so much; nothing is dropped that can be written.
+            self._put()
+        if len(self._lines) > _KEPT:
+            end = self._lines.index(b"\n", len(self._lines) - _KEPT - 1) + 1
+            self._dropped += self._lines.count(b"\n", 0, end)
+            del self._lines[:end]
+
+    def _put(self) -> None:
+        """Write lines until there are none, or no more can be written now."""
+        while self._block or self._lines:
+            if not self._block:
+                self._block = self._next_block()
+            try:
+                self._block = self._sink.write(self._block)
+            except OSError:
+                self._is_stuck = True
+                return
+        self._is_stuck = False
+
     def _next_block(self) -> bytes:
         """As many whole lines as are written at once."""
         if self._dropped:
-            line = render(LogDropped(lines=self._dropped), self._format, self._now(), self._pid)
-            self._lines.appendleft(line)
-            self._size += len(line)
+            self._lines[:0] = render(LogDropped(lines=self._dropped), self._format, self._now(), self._pid)
             self._dropped = 0
-        fitting = [self._lines.popleft()]
-        size = len(fitting[0])
-        while self._lines and size + len(self._lines[0]) <= self._sink.largest:
-            fitting.append(self._lines.popleft())
-            size += len(fitting[-1])
-        self._size -= size
-        return b"".join(fitting)
+        end = self._lines.rindex(b"\n", 0, self._sink.largest) + 1
+        block = bytes(self._lines[:end])
+        del self._lines[:end]
+        return block

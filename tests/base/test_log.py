@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -94,6 +94,23 @@ def test_the_events_of_one_turn_are_written_together(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text().count("\n") == 2
     log.write(ready("c"))
     assert len(turns) == 1
+
+
+def test_a_line_says_when_it_happened_and_in_the_format_of_that_moment(tmp_path: Path) -> None:
+    """Not when it was written, some milliseconds later and with others."""
+    instants = iter(AT + timedelta(milliseconds=each) for each in range(3))
+    log = Log("text", tmp_path / "log", later=lambda _, call: None, now=lambda: next(instants))
+    log.write(ready("a"))
+    log.write(ready("b"))
+    log.speak("json")
+    log.write(ready("c"))
+    log.flush()
+    lines = (tmp_path / "log").read_text().splitlines()
+    found = [read(line) for line in lines]
+    assert [(each.fields["role"], each.at - AT) for each in found if each is not None] == [
+        (role, timedelta(milliseconds=number)) for number, role in enumerate("abc")
+    ]
+    assert [line.startswith("{") for line in lines] == [False, False, True]
 
 
 def test_lines_are_written_at_once_and_where_there_are_many_in_groups(tmp_path: Path) -> None:
