@@ -132,9 +132,11 @@ class Draft:
 
     def start_write_back(self) -> None:
         """Let the medium begin before anybody waits for it."""
-        # Haste only: a file system that does not know how writes all the same.
-        with contextlib.suppress(OSError):
+        try:
             self._disk.start_write_back(self._fd)
+        except OSError:
+            # Haste only: a file system that does not know how writes all the same.
+            return
 
     def finish(self) -> None:
         """Write the rest and wait until the content is on the medium; raise SpoolError.
@@ -192,16 +194,20 @@ class Draft:
         self._fd = self._disk.create(self._path)
         self._has_file = True
         # Held until the rename, so that a delivery process that starts meanwhile does not take it for a left-over.
-        # Without it the worst is a rename that finds no file, and a client that hears 451.
-        with contextlib.suppress(OSError):
+        try:
             self._disk.lock(self._fd)
+        except OSError:
+            # The worst is a rename that finds no file, and a client that hears 451.
+            return
 
     def _close(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            # What matters is synced; some file systems tell of other writes' errors here.
-            with contextlib.suppress(OSError):
+            try:
                 self._disk.close(fd)
+            except OSError:
+                # What matters is synced; some file systems tell of other writes' errors here.
+                return
 
 
 class Intake:
@@ -295,7 +301,8 @@ class Intake:
                 draft.failure = SpoolFailed("new/ could not be synced before")
         # What the delivery process does not read whole as it takes it must be whole before it is seen.
         first = [each for each in drafts if each.failure is None and each.size > WHOLE and not each.is_synced]
-        self._note(first, self._disk.sync_all([draft.fd for draft in first]))
+        if first:
+            self._note(first, self._disk.sync_all([draft.fd for draft in first]))
         visible = self._attempt(drafts, self._rename)
         if visible:
             self._sync(visible)

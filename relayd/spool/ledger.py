@@ -11,7 +11,7 @@ Refuses to know why. Fails with OSError.
 
 import contextlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 
 import msgspec
@@ -53,7 +53,7 @@ def accepted(at: datetime, message_id: str, envelope: Envelope) -> Line:
 
 def day_of(seconds: float) -> str:
     """The name of the file for an instant, in seconds since 1970."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 _encoder = msgspec.json.Encoder()
@@ -67,7 +67,7 @@ class Ledger:
     def __init__(self, layout: Layout, disk: Disk) -> None:
         self._layout = layout
         self._disk = disk
-        self._day = ""
+        self._day: date | None = None
         self._fd = -1
         self._is_torn = False
         self._unsynced = False
@@ -76,7 +76,7 @@ class Ledger:
         """Write the lines in one append, into the file of the last one's day."""
         if not lines:
             return
-        self._open(lines[-1].at.strftime("%Y-%m-%d"))
+        self._open(lines[-1].at.date())
         octets = b"".join(_encoder.encode(line) + b"\n" for line in lines)
         try:
             self._disk.write(self._fd, b"\n" + octets if self._is_torn else octets)
@@ -96,14 +96,14 @@ class Ledger:
             self._disk.sync(self._fd)
         except OSError:
             # An error is told once for a descriptor; the next append opens another.
-            fd, self._fd, self._day = self._fd, -1, ""
+            fd, self._fd, self._day = self._fd, -1, None
             self._disk.close(fd)
             raise
 
-    def _open(self, day: str) -> None:
+    def _open(self, day: date) -> None:
         if day == self._day:
             return
-        fd = self._disk.open_append(self._layout.message("ledger", day))
+        fd = self._disk.open_append(self._layout.message("ledger", day.isoformat()))
         old, self._fd, self._day, self._is_torn = self._fd, fd, day, False
         if old >= 0:
             # Nobody syncs it after this. What it could not keep is no reason to leave out the new day's lines.
