@@ -18,16 +18,18 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def stay(number: int, of: int) -> None:
+def stay(number: int, of: int) -> bool:
     """Be one of so many (`number` from 0) that have a processor each, if there are as many of these.
 
-    For this thread, and those that it begins. What has no processor of its own goes round these as before.
+    For this thread, and those that it begins. Whether it is; what has no processor of its own goes round these.
     """
     found = sorted(os.sched_getaffinity(0))
     if len(found) == of > 1:
         # It may have been taken away this moment.
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, {found[number]})
+            return True
+    return False
 
 
 def take_long_turns() -> None:

@@ -129,6 +129,10 @@ class Hand:
                 sessions += part[entry + _SESSIONS]
         return sessions
 
+    def lead(self) -> int:
+        """How many more sessions than this worker the one with the most of them has; 0 for that one itself."""
+        return max(part[_OPEN] for part in self._used()) - self._own[_OPEN]
+
     def own_sessions(self, client: bytes) -> int:
         """How many of them this worker has."""
         entry = _find(self._own, self._tag(client))

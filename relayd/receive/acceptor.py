@@ -10,6 +10,8 @@ import errno
 import socket
 from collections.abc import Callable
 
+from relayd.receive.standby import Standby
+
 _REST_SECONDS = 1.0
 # Another worker was quicker, or the client or the way to it has gone again: what accept(2) tells of a connection.
 _OF_ANOTHER = frozenset(
@@ -34,7 +36,8 @@ _OF_ANOTHER = frozenset(
 class Acceptor:
     """One listener's: `made` gives what serves a connection.
 
-    `failed` hears why none could be had, and `settled` that the last one that was accepted is a session.
+    `failed` hears why none could be had, and `settled` that the last one that was accepted is a session. What
+    `standby` says is left to other workers first.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class Acceptor:
         made: Callable[[], asyncio.Protocol],
         failed: Callable[[OSError], None],
         settled: Callable[[], None],
+        standby: Standby | None = None,
     ) -> None:
         self._loop = loop
         self._listener = listener
         self._made = made
         self._failed = failed
         self._settled = settled
+        self._standby = standby
         self._is_open = False
         self._begun: set[asyncio.Task[None]] = set()
 
@@ -73,7 +78,21 @@ class Acceptor:
 
     def _listen(self) -> None:
         if self._is_open:
-            self._loop.add_reader(self._listener, self._accept)
+            self._loop.add_reader(self._listener, self._accept if self._standby is None else self._leave)
+
+    def _leave(self) -> None:
+        """One waits: it is another worker's, unless it still waits in a moment."""
+        assert self._standby is not None
+        if seconds := self._standby.wait(self._loop.time()):
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(seconds, self._take)
+        else:
+            self._accept()
+
+    def _take(self) -> None:
+        if self._is_open:
+            self._listen()
+            self._accept()
 
     def _accept(self) -> None:
         try:

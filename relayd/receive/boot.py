@@ -27,18 +27,21 @@ def serve(post: Post) -> int:
         # The master says when to end, by the channel: a signal to the whole group must not cut sessions.
         signal.signal(number, signal.SIG_IGN)
     take_long_turns()
+    stands_by = False
     if post.place is not None:
-        stay(*post.place)
-    return run(_serve(post))
+        place, workers = post.place
+        # The delivery process comes second everywhere, and needs a processor where it can come first.
+        stands_by = stay(place, workers) and place == workers - 1
+    return run(_serve(post, stands_by=stands_by))
 
 
-async def _serve(post: Post) -> int:
+async def _serve(post: Post, *, stands_by: bool) -> int:
     loop = asyncio.get_running_loop()
     post.log.adopt(loop.call_later)
     try:
         try:
             boot_check(Layout(str(post.config.spool.directory)))
-            worker = Worker(post)
+            worker = Worker(post, stands_by=stands_by)
             await rehearse(worker, [each.listener for each in post.listeners])
             if not await told_to_begin(post.channel, post.log):
                 worker.end_threads(hanging=False)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from relayd.base.bound import Bound
 from relayd.base.sections import Listener
 from relayd.receive.acceptor import Acceptor
+from relayd.receive.standby import Standby
 
 # Connections that wait in the kernel; it cuts this down to net.core.somaxconn.
 _WAITING = 4096
@@ -28,13 +29,15 @@ class Listening:
         settled: Callable[[], None],
         refused: Callable[[str], None],
         died: Callable[[OSError], None],
+        standby: Standby | None = None,
     ) -> None:
         self._listeners = listeners
         self._settled = settled
         self._refused = refused
         self._died = died
         self._acceptors = [
-            Acceptor(loop, each.socket, protocol(each.listener), self._failed, self._look) for each in listeners
+            Acceptor(loop, each.socket, protocol(each.listener), self._failed, self._look, standby)
+            for each in listeners
         ]
         self.is_closing = False
 

@@ -30,6 +30,7 @@ from relayd.receive.record import Record
 from relayd.receive.resources import most_sessions
 from relayd.receive.service import Served
 from relayd.receive.slowdown import Slowdown
+from relayd.receive.standby import Standby
 from relayd.smtp.census import Census
 from relayd.spool.clerk import Clerk
 from relayd.spool.errors import SpoolError, SpoolFailed
@@ -46,9 +47,9 @@ _CRASHED = 1
 
 
 class Worker:
-    """All sessions of one process."""
+    """All sessions of one process; one that `stands_by` leaves the first connections to the other workers."""
 
-    def __init__(self, post: Post) -> None:
+    def __init__(self, post: Post, *, stands_by: bool = False) -> None:
         self.config = post.config
         self.version = __version__
         self.loop = asyncio.get_running_loop()
@@ -85,6 +86,7 @@ class Worker:
             self._end_if_empty,
             self.record.session_refused,
             self._listener_died,
+            Standby(post.tally) if stands_by else None,
         )
         self._hints = post.hints
         self._channel = post.channel

@@ -10,16 +10,17 @@ from relayd.base.scheduling import processors, stay
 
 def after(number: int, of: int) -> set[int]:
     """Where a thread may run that is one of so many."""
-    found: list[set[int]] = []
+    found: list[tuple[bool, set[int]]] = []
 
     def run() -> None:
-        stay(number, of)
-        found.append(os.sched_getaffinity(0))
+        found.append((stay(number, of), os.sched_getaffinity(0)))
 
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    return found[0]
+    ((has_its_own, processors_of_it),) = found
+    assert has_its_own is (len(processors_of_it) < processors())
+    return processors_of_it
 
 
 @pytest.mark.skipif(processors() < 2, reason="this machine has one processor")

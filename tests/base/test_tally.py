@@ -53,6 +53,18 @@ def test_the_sessions_of_a_dead_worker_count_no_more() -> None:
     assert other.in_hour(ANNA, 0.0) == (5, 5)
 
 
+def test_each_worker_knows_how_many_more_sessions_another_has() -> None:
+    """Of all clients together; nobody has more than the one with the most."""
+    one, other = hands()
+    assert one.lead() == other.lead() == 0
+    for client in (ANNA, ANNA, BERT):
+        one.opened(client, 0.0)
+    other.opened(BERT, 0.0)
+    assert (one.lead(), other.lead()) == (0, 2)
+    one.begin()
+    assert (one.lead(), other.lead()) == (1, 0)
+
+
 def test_an_hour_later_all_begins_anew() -> None:
     """And the sessions go on."""
     one, _ = hands()

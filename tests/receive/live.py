@@ -230,6 +230,7 @@ def start(
     addresses: Sequence[str] = ("127.0.0.1",),
     grace: float = 3.0,
     files: int | None = None,
+    place: tuple[int, int] | None = None,
     change: Callable[[Config], Config] = lambda config: config,
     before: Callable[[Config, list[socket.socket]], None] = lambda config, listeners: None,
 ) -> Live:
@@ -272,6 +273,7 @@ def start(
                     grace,
                     _SWEEP,
                     wrong_password=_WRONG_PASSWORD,
+                    place=place,
                 )
             )
         finally:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import uvloop
 
+from relayd.base.tally import Tally
 from relayd.receive.acceptor import Acceptor
+from relayd.receive.standby import Standby
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
@@ -46,9 +48,10 @@ class Sessions(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.began.append(transport.get_extra_info("peername"))
 
-    def acceptor(self, listener: socket.socket) -> Acceptor:
+    def acceptor(self, listener: socket.socket, standby: Standby | None = None) -> Acceptor:
         """One that makes them."""
-        return Acceptor(asyncio.get_running_loop(), listener, lambda: self, self.errors.append, self.settled.set)
+        loop = asyncio.get_running_loop()
+        return Acceptor(loop, listener, lambda: self, self.errors.append, self.settled.set, standby)
 
 
 class Odd(socket.socket):
@@ -94,6 +97,69 @@ def test_of_two_that_share_a_listener_none_takes_all(
             acceptor.close()
         for client in waiting:
             client.close()
+
+    run(main())
+
+
+def test_one_that_stands_by_leaves_connections_to_the_others(
+    run: Callable[[Coroutine[Any, Any, None]], None], listener: socket.socket
+) -> None:
+    """Twenty clients that wait come to the other."""
+
+    async def main() -> None:
+        waiting = clients(listener, 20)
+        one, other = Sessions(), Sessions()
+        acceptors = [one.acceptor(listener, Standby(Tally(1).hand(0))), other.acceptor(listener.dup())]
+        for acceptor in acceptors:
+            acceptor.open()
+        while len(one.began) + len(other.began) < 20:
+            await asyncio.sleep(0)
+        assert one.began == []
+        for acceptor in acceptors:
+            acceptor.close()
+        for client in waiting:
+            client.close()
+
+    run(main())
+
+
+def test_one_that_stands_by_takes_what_no_other_takes(
+    run: Callable[[Coroutine[Any, Any, None]], None], listener: socket.socket
+) -> None:
+    """All of a hundred: the others hang, or are gone."""
+
+    async def main() -> None:
+        waiting = clients(listener, 100)
+        sessions = Sessions()
+        acceptor = sessions.acceptor(listener, Standby(Tally(1).hand(0)))
+        acceptor.open()
+        while len(sessions.began) < 100:
+            await asyncio.sleep(0.01)
+        acceptor.close()
+        for client in waiting:
+            client.close()
+
+    run(main())
+
+
+def test_one_that_is_closed_while_it_leaves_a_connection_takes_none(
+    run: Callable[[Coroutine[Any, Any, None]], None], listener: socket.socket
+) -> None:
+    """The others do."""
+
+    async def main() -> None:
+        (client,) = clients(listener, 1)
+        sessions, other = Sessions(), listener.dup()
+        acceptor = sessions.acceptor(listener, Standby(Tally(1).hand(0)))
+        acceptor.open()
+        acceptor._leave()
+        acceptor.close()
+        assert acceptor.is_settled
+        await asyncio.sleep(0.05)
+        assert sessions.began == []
+        assert other.accept()[1] == client.getsockname()
+        other.close()
+        client.close()
 
     run(main())
 

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from relayd.base.channel import CANNOT_BOOT, RETIRED, Begin, Garbled, Refused, Reopen, Waiting
 from relayd.base.config import Config
+from relayd.base.scheduling import processors
 from tests.receive.live import HOST, LOOPS, WAIT, Live, live, start
 
 
@@ -36,6 +38,20 @@ def test_what_no_master_says_does_not_end_a_worker(worker: Live) -> None:
         assert client.hears() == "250 2.0.0 Ok"
     worker.retire(0)
     assert ["the master said" in each["traceback"] for each in worker.events() if each["event"] == "bug"] == [True]
+
+
+@pytest.mark.skipif(processors() < 2, reason="this machine has one processor")
+def test_the_last_of_the_workers_that_have_a_processor_each_stands_by(tmp_path: Path) -> None:
+    """It leaves each client to the others for some milliseconds, and greets it when nobody else has."""
+    with live(tmp_path, place=(processors() - 1, processors())) as worker:
+        waits = []
+        for _ in range(10):
+            began = time.monotonic()
+            with worker.client():
+                waits.append(time.monotonic() - began)
+        # At least: a machine that is busy may make it more.
+        assert min(waits) > 0.005
+        worker.retire(0)
 
 
 def without_new(config: Config, listeners: list[socket.socket]) -> None:
