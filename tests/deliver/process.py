@@ -5,7 +5,7 @@ can be waited for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -51,10 +51,14 @@ class Record(Log):
 
     async def has(self, kind: type[events.Event], count: int = 1) -> list[Any]:
         """Events of one kind, once there are so many."""
-        while len(self.named(kind)) < count:
+        await self.until(lambda: len(self.named(kind)) >= count)
+        return self.named(kind)
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Return once it is so; looked at after each event."""
+        while not is_so():
             self._written.clear()
             await self._written.wait()
-        return self.named(kind)
 
 
 class Running:
