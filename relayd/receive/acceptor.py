@@ -1,16 +1,15 @@
 """An acceptor: takes the connections that come to one listening socket, one in each turn of the event loop.
 
-Workers share the socket, and an event loop's own server takes all that wait there: of twenty clients that came at
-once one worker got them all, and the others idled. So whoever has much to do leaves more to the others. Refuses to
-know what is said on a connection. Where the system has no descriptor left it says so and rests for a second.
+Workers share the socket, and an event loop's own server takes all that wait there, however much it has to do.
+Whoever takes them one by one leaves more to the others, the more it has to do. Refuses to know what is said on a
+connection, and which worker should go before another. Where the system has no descriptor left it says so and rests
+for a second.
 """
 
 import asyncio
 import errno
 import socket
 from collections.abc import Callable
-
-from relayd.receive.standby import Standby
 
 _REST_SECONDS = 1.0
 # Another worker was quicker, or the client or the way to it has gone again: what accept(2) tells of a connection.
@@ -36,8 +35,8 @@ _OF_ANOTHER = frozenset(
 class Acceptor:
     """One listener's: `made` gives what serves a connection.
 
-    `failed` hears why none could be had, and `settled` that the last one that was accepted is a session. What
-    `standby` says is left to other workers first.
+    `failed` hears why none could be had, and `settled` that the last one that was accepted is a session. `wait`
+    says how many seconds a connection is left to other workers, at an instant of the loop's clock.
     """
 
     def __init__(
@@ -47,14 +46,14 @@ class Acceptor:
         made: Callable[[], asyncio.Protocol],
         failed: Callable[[OSError], None],
         settled: Callable[[], None],
-        standby: Standby | None = None,
+        wait: Callable[[float], float],
     ) -> None:
         self._loop = loop
         self._listener = listener
         self._made = made
         self._failed = failed
         self._settled = settled
-        self._standby = standby
+        self._wait = wait
         self._is_open = False
         self._begun: set[asyncio.Task[None]] = set()
 
@@ -78,18 +77,17 @@ class Acceptor:
 
     def _listen(self) -> None:
         if self._is_open:
-            self._loop.add_reader(self._listener, self._accept if self._standby is None else self._leave)
+            self._loop.add_reader(self._listener, self._see)
 
-    def _leave(self) -> None:
-        """One waits: it is another worker's, unless it still waits in a moment."""
-        assert self._standby is not None
-        if seconds := self._standby.wait(self._loop.time()):
+    def _see(self) -> None:
+        """One waits: it is another worker's, where it is left and does not wait still in a moment."""
+        if seconds := self._wait(self._loop.time()):
             self._loop.remove_reader(self._listener)
-            self._loop.call_later(seconds, self._take)
+            self._loop.call_later(seconds, self._take_left)
         else:
             self._accept()
 
-    def _take(self) -> None:
+    def _take_left(self) -> None:
         if self._is_open:
             self._listen()
             self._accept()

@@ -30,7 +30,7 @@ def serve(post: Post) -> int:
     stands_by = False
     if post.place is not None:
         place, workers = post.place
-        # The delivery process comes second everywhere, and needs a processor where it can come first.
+        # It shares its processor with the delivery process.
         stands_by = stay(place, workers) and place == workers - 1
     return run(_serve(post, stands_by=stands_by))
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from relayd.base.bound import Bound
 from relayd.base.sections import Listener
 from relayd.receive.acceptor import Acceptor
-from relayd.receive.standby import Standby
 
 # Connections that wait in the kernel; it cuts this down to net.core.somaxconn.
 _WAITING = 4096
@@ -19,7 +18,10 @@ _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, e
 
 
 class Listening:
-    """`protocol` makes what serves a connection; `settled` is called when nobody more will come."""
+    """`protocol` makes what serves a connection; `settled` is called when nobody more will come.
+
+    `wait` is the acceptors' word for how long a connection is left to other workers.
+    """
 
     def __init__(
         self,
@@ -29,14 +31,14 @@ class Listening:
         settled: Callable[[], None],
         refused: Callable[[str], None],
         died: Callable[[OSError], None],
-        standby: Standby | None = None,
+        wait: Callable[[float], float],
     ) -> None:
         self._listeners = listeners
         self._settled = settled
         self._refused = refused
         self._died = died
         self._acceptors = [
-            Acceptor(loop, each.socket, protocol(each.listener), self._failed, self._look, standby)
+            Acceptor(loop, each.socket, protocol(each.listener), self._failed, self._look, wait)
             for each in listeners
         ]
         self.is_closing = False

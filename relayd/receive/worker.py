@@ -30,7 +30,7 @@ from relayd.receive.record import Record
 from relayd.receive.resources import most_sessions
 from relayd.receive.service import Served
 from relayd.receive.slowdown import Slowdown
-from relayd.receive.standby import Standby
+from relayd.receive.standby import Standby, leave_nothing
 from relayd.smtp.census import Census
 from relayd.spool.clerk import Clerk
 from relayd.spool.errors import SpoolError, SpoolFailed
@@ -86,7 +86,7 @@ class Worker:
             self._end_if_empty,
             self.record.session_refused,
             self._listener_died,
-            Standby(post.tally) if stands_by else None,
+            Standby(post.tally).wait if stands_by else leave_nothing,
         )
         self._hints = post.hints
         self._channel = post.channel

@@ -236,8 +236,8 @@ def start(
 ) -> Live:
     """Fork a worker; what it says first on its channel is not read yet.
 
-    `change` makes the configuration another one than a file could say, `files` limits the descriptors, and
-    `before` spoils in the child what it needs to boot.
+    `change` makes the configuration another one than a file could say, `files` limits the descriptors, `place` is
+    its number and of how many, and `before` spoils in the child what it needs to boot.
     """
     config = change(configuration(folder, settings))
     listeners = [_bound(address) for address in addresses]

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import uvloop
 
 from relayd.base.tally import Tally
 from relayd.receive.acceptor import Acceptor
-from relayd.receive.standby import Standby
+from relayd.receive.standby import Standby, leave_nothing
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
@@ -48,10 +48,10 @@ class Sessions(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.began.append(transport.get_extra_info("peername"))
 
-    def acceptor(self, listener: socket.socket, standby: Standby | None = None) -> Acceptor:
+    def acceptor(self, listener: socket.socket, wait: Callable[[float], float] = leave_nothing) -> Acceptor:
         """One that makes them."""
         loop = asyncio.get_running_loop()
-        return Acceptor(loop, listener, lambda: self, self.errors.append, self.settled.set, standby)
+        return Acceptor(loop, listener, lambda: self, self.errors.append, self.settled.set, wait)
 
 
 class Odd(socket.socket):
@@ -78,6 +78,21 @@ def clients(listener: socket.socket, count: int) -> list[socket.socket]:
     return [socket.create_connection(listener.getsockname()) for _ in range(count)]
 
 
+def standby() -> Callable[[float], float]:
+    """The word of one that stands by."""
+    return Standby(Tally(1).hand(0)).wait
+
+
+async def accept(acceptors: Sequence[Acceptor], is_done: Callable[[], bool]) -> None:
+    """Let them take clients until it is done."""
+    for each in acceptors:
+        each.open()
+    while not is_done():
+        await asyncio.sleep(0)
+    for each in acceptors:
+        each.close()
+
+
 def test_of_two_that_share_a_listener_none_takes_all(
     run: Callable[[Coroutine[Any, Any, None]], None], listener: socket.socket
 ) -> None:
@@ -87,14 +102,9 @@ def test_of_two_that_share_a_listener_none_takes_all(
         waiting = clients(listener, 20)
         one, other = Sessions(), Sessions()
         acceptors = [one.acceptor(listener), other.acceptor(listener.dup())]
-        for each in acceptors:
-            each.open()
-        while len(one.began) + len(other.began) < 20:
-            await asyncio.sleep(0)
+        await accept(acceptors, lambda: len(one.began) + len(other.began) == 20)
         assert sorted([*one.began, *other.began]) == sorted(each.getsockname() for each in waiting)  # type: ignore[type-var]
         assert min(len(one.began), len(other.began)) >= 5
-        for acceptor in acceptors:
-            acceptor.close()
         for client in waiting:
             client.close()
 
@@ -109,14 +119,9 @@ def test_one_that_stands_by_leaves_connections_to_the_others(
     async def main() -> None:
         waiting = clients(listener, 20)
         one, other = Sessions(), Sessions()
-        acceptors = [one.acceptor(listener, Standby(Tally(1).hand(0))), other.acceptor(listener.dup())]
-        for acceptor in acceptors:
-            acceptor.open()
-        while len(one.began) + len(other.began) < 20:
-            await asyncio.sleep(0)
+        acceptors = [one.acceptor(listener, standby()), other.acceptor(listener.dup())]
+        await accept(acceptors, lambda: len(one.began) + len(other.began) == 20)
         assert one.began == []
-        for acceptor in acceptors:
-            acceptor.close()
         for client in waiting:
             client.close()
 
@@ -131,11 +136,7 @@ def test_one_that_stands_by_takes_what_no_other_takes(
     async def main() -> None:
         waiting = clients(listener, 100)
         sessions = Sessions()
-        acceptor = sessions.acceptor(listener, Standby(Tally(1).hand(0)))
-        acceptor.open()
-        while len(sessions.began) < 100:
-            await asyncio.sleep(0.01)
-        acceptor.close()
+        await accept([sessions.acceptor(listener, standby())], lambda: len(sessions.began) == 100)
         for client in waiting:
             client.close()
 
@@ -150,9 +151,9 @@ def test_one_that_is_closed_while_it_leaves_a_connection_takes_none(
     async def main() -> None:
         (client,) = clients(listener, 1)
         sessions, other = Sessions(), listener.dup()
-        acceptor = sessions.acceptor(listener, Standby(Tally(1).hand(0)))
+        acceptor = sessions.acceptor(listener, standby())
         acceptor.open()
-        acceptor._leave()
+        acceptor._see()
         acceptor.close()
         assert acceptor.is_settled
         await asyncio.sleep(0.05)
