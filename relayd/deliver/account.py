@@ -45,9 +45,7 @@ class Account(msgspec.Struct, eq=False):
     @property
     def owed_together(self) -> tuple[tuple[Job, tuple[Outcome, ...]], ...]:
         """The same by message, with what the others in its summary owe."""
-        if not self.others:
-            return ((self.job, self.owed),) if self.untold or self.job.owed else ()
-        return tuple((each.job, owed) for each in (self, *self.others) if (owed := each.owed))
+        return tuple([(each.job, owed) for each in (self, *self.others) if (owed := each.owed)])
 
     @property
     def is_put_off(self) -> bool:

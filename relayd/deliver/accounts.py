@@ -330,13 +330,11 @@ class Accounts:
         return tuple(account.waiting)
 
     def _following(self, account: Account) -> datetime:
-        if account.unrecorded and not account.is_open:
-            # Nobody is to be tried again.
-            return account.unrecorded[-1].at
         now, dice = datetime.now(UTC), self._office.dice
         if account.waiting:
             return retry.next_attempt(self._config.delivery.retry, account.job.attempt, now, dice)
         if not account.is_open:
+            # Nobody is to be tried again.
             return now
         if account.due is not None:
             # Not all at the same instant.

@@ -35,10 +35,6 @@ class Backoffs:
         self._dice = dice
         self._closed: dict[str, Closed] = {}
 
-    def __contains__(self, destination: str) -> bool:
-        """Whether it could not be reached the last time, and may be in a back-off."""
-        return destination in self._closed
-
     def of(self, destination: str, now: datetime) -> Closed | None:
         """The back-off that the destination is in, or None when it may be tried."""
         closed = self._closed.get(destination)

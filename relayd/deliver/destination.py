@@ -70,7 +70,7 @@ class Destination:
         While the destination rests, it is not taken, but for what a person wants tried now. What is too old to
         wait shares the failure, since its lifetime is judged by one.
         """
-        if (self._paces or self.name in self._means.ways.backoffs) and self._puts_off(parcel):
+        if self._puts_off(parcel):
             return
         if self._bound is not None and len(self._waiting) >= self._bound:
             self._means.report(self._waiting.displace(parcel), (), Via())
